@@ -1,0 +1,191 @@
+"""The agent's side of the wire: one bounded HTTP call per message, never retried here.
+
+The layer above retries, with a budget per call. Anything that is not a well-formed answer of the controller
+(a proxy's page, a redirect, a cut body) means "try again later", never an answer (threats.md section 7, P05).
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from jobrunner.sync import messages
+from jobrunner.sync.messages import (
+    ATTEMPT_HEADER,
+    LONG_POLL_S,
+    MAX_REPLY_BYTES,
+    USER_AGENT,
+    Claim,
+    ClaimReply,
+    ErrorReply,
+    Events,
+    EventsReply,
+    Hello,
+    HelloReply,
+    Malformed,
+    Message,
+    Poll,
+    PollReply,
+    Renew,
+    RenewReply,
+)
+from jobrunner.sync.vocabulary import ErrorCode
+
+_CONNECT_S: Final = 10
+_READ_S: Final = 30
+_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+
+R = TypeVar("R", bound=Message)
+
+
+class InsecureController(ValueError):
+    """The address of the controller is neither https nor an allowed loopback address."""
+
+
+class Unanswered(Exception):
+    """No usable answer came. Try again later; the text is for the site's own log only."""
+
+
+class Rejected(Exception):
+    """The controller answered that it will not take this message."""
+
+    def __init__(self, status: int, code: ErrorCode) -> None:
+        super().__init__(f"{status} {code.value}")
+        self.status = status
+        self.code = code
+
+
+class BrokenReply(Exception):
+    """A reply with a field or value outside the closed list: a lie or another protocol, never repaired."""
+
+    def __init__(self, problem: Malformed) -> None:
+        super().__init__(str(problem))
+        self.unknown_field = problem.unknown_field
+
+
+def check_address(url: str, *, allow_loopback_http: bool) -> str:
+    """The address without a trailing slash; raises InsecureController unless https or allowed loopback."""
+    parts = urlsplit(url)
+    if parts.username or parts.query or parts.fragment or not parts.hostname:
+        raise InsecureController("The controller's address must be just https://host[:port]/path.")
+    if parts.scheme == "https":
+        return url.rstrip("/")
+    if parts.scheme == "http" and allow_loopback_http and parts.hostname in _LOOPBACK:
+        return url.rstrip("/")
+    raise InsecureController(
+        "The controller must be reached by https; only modes dev and test may use http, on loopback."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where the controller is, how the agent proves itself, whom it trusts (no `ca_file`: the system)."""
+
+    url: str
+    credential: str
+    ca_file: str | None = None
+
+
+class AgentClient:
+    """Calls of one agent. Not shared between threads: each loop has its own."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._base = f"{endpoint.url}/api/v1/agent"
+        self._session = requests.Session()
+        # Proxies, .netrc and certificate variables of the environment must not steer where messages go.
+        self._session.trust_env = False
+        self._session.verify = endpoint.ca_file or True
+        self._session.mount("https://", HTTPAdapter(max_retries=0))
+        self._session.mount("http://", HTTPAdapter(max_retries=0))
+        self._session.headers.clear()
+        self._session.headers.update(
+            {
+                "Authorization": f"Bearer {endpoint.credential}",
+                "User-Agent": USER_AGENT,
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+                "Content-Type": "application/json",
+            }
+        )
+
+    def hello(self, message: Hello) -> HelloReply:
+        """Introduce the agent."""
+        return self._call("hello", message, HelloReply)
+
+    def poll(self, message: Poll) -> PollReply:
+        """Ask for offers; answers after LONG_POLL_S at the latest."""
+        return self._call("poll", message, PollReply, read_s=LONG_POLL_S + 10)
+
+    def claim(self, message: Claim) -> ClaimReply:
+        """Ask for one job."""
+        return self._call("claim", message, ClaimReply)
+
+    def renew(self, message: Renew, token: str) -> RenewReply:
+        """Keep the lease of an attempt."""
+        return self._call("renew", message, RenewReply, token=token)
+
+    def events(self, message: Events, token: str) -> EventsReply:
+        """Deliver events of one attempt."""
+        return self._call("events", message, EventsReply, token=token)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._session.close()
+
+    def _call(
+        self,
+        name: str,
+        message: Message,
+        answer: type[R],
+        *,
+        token: str | None = None,
+        read_s: float = _READ_S,
+    ) -> R:
+        headers = {} if token is None else {ATTEMPT_HEADER: token}
+        try:
+            with self._session.post(
+                f"{self._base}/{name}",
+                data=message.to_bytes(),
+                headers=headers,
+                timeout=(_CONNECT_S, read_s),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                status = response.status_code
+                kind = response.headers.get("Content-Type", "").split(";")[0].strip().lower()
+                if response.headers.get("Content-Encoding", "identity") != "identity":
+                    raise Unanswered("a compressed answer")
+                body = _bounded_body(response, deadline=time.monotonic() + read_s)
+        except (requests.RequestException, OSError) as error:
+            raise Unanswered(type(error).__name__) from error
+        if kind != "application/json":
+            raise Unanswered(f"status {status} and no JSON")
+        if status == 200:
+            try:
+                return messages.parse(answer, body)
+            except Malformed as problem:
+                raise BrokenReply(problem) from problem
+        try:
+            error = messages.parse(ErrorReply, body)
+        except Malformed as problem:
+            raise Unanswered(f"status {status} and an unknown body") from problem
+        if error.error in (ErrorCode.SLOW_DOWN, ErrorCode.LOCKED) or status >= 500:
+            raise Unanswered(error.error.value)
+        raise Rejected(status, error.error)
+
+
+def _bounded_body(response: requests.Response, *, deadline: float) -> bytes:
+    """At most MAX_REPLY_BYTES, within the deadline however slowly the bytes drip."""
+    parts: list[bytes] = []
+    size = 0
+    for part in response.iter_content(16 * 1024):
+        size += len(part)
+        if size > MAX_REPLY_BYTES:
+            raise Unanswered("an answer that is too long")
+        if time.monotonic() > deadline:
+            raise Unanswered("an answer that is too slow")
+        parts.append(part)
+    return b"".join(parts)
