@@ -169,12 +169,12 @@ class AgentClient:
             except Malformed as problem:
                 raise BrokenReply(problem) from problem
         try:
-            error = messages.parse(ErrorReply, body)
+            refusal = messages.parse(ErrorReply, body)
         except Malformed as problem:
             raise Unanswered(f"status {status} and an unknown body") from problem
-        if error.error in (ErrorCode.SLOW_DOWN, ErrorCode.LOCKED) or status >= 500:
-            raise Unanswered(error.error.value)
-        raise Rejected(status, error.error)
+        if refusal.error in (ErrorCode.SLOW_DOWN, ErrorCode.LOCKED) or status >= 500:
+            raise Unanswered(refusal.error.value)
+        raise Rejected(status, refusal.error)
 
 
 def _bounded_body(response: requests.Response, *, deadline: float) -> bytes:

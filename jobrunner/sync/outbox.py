@@ -73,3 +73,11 @@ def waiting(connection: sqlite3.Connection) -> int:
     """How many events still wait to be sent."""
     (count,) = connection.execute("SELECT count(*) FROM outbox WHERE state = 'waiting'").fetchone()
     return int(count)
+
+
+def waiting_for(connection: sqlite3.Connection, job_id: str) -> int:
+    """How many events of one job still wait to be sent."""
+    (count,) = connection.execute(
+        "SELECT count(*) FROM outbox WHERE state = 'waiting' AND job_id = ?", (job_id,)
+    ).fetchone()
+    return int(count)

@@ -1,0 +1,1 @@
+"""The agent: fetches approved code, runs it beside the data, and tells only what the wire allows."""

@@ -1,0 +1,27 @@
+"""The two clocks of the agent (threats.md section 7): wall time for people, boot time for limits."""
+
+import time
+from pathlib import Path
+from typing import Final
+
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+def now() -> int:
+    """Whole seconds UTC."""
+    return int(time.time())
+
+
+def boot_seconds() -> float:
+    """Seconds since the machine started, asleep or not; nobody can set this clock."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def boot_id() -> str:
+    """Changes with every start of the machine; containers and mounts of an older one are gone."""
+    return _BOOT_ID.read_text(encoding="ascii").strip()
+
+
+def coarse(second: int, grain_s: int) -> int:
+    """The second rounded down to the site's grain, so that less can be told by timing."""
+    return second - second % grain_s

@@ -1,0 +1,85 @@
+"""What a job is, worked out from the commit and the site's policy alone (threats.md section 6).
+
+The offer names an action; command, image, outputs, levels and needs are read from the commit's own
+project.yaml. Nothing here takes a value from the controller but the action's id.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from jobrunner.agent.outcome import end
+from jobrunner.agent.policy import ImageSection, Policy
+from jobrunner.pipeline import RUNTIMES, Action, load
+from jobrunner.sync.vocabulary import Reason
+
+PIPELINE_LIMIT: Final = 5_000_001
+_ARGV_LIMIT: Final = 2**20
+_CONFIG_LIMIT: Final = 120 * 1024
+_ACTION_FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """One action as this site will run it. `patterns` are (pattern, level as in project.yaml); `actions`
+    are the ids of all actions in the file."""
+
+    image: str
+    image_section: ImageSection
+    argv: tuple[str, ...]
+    needs: tuple[str, ...]
+    patterns: tuple[tuple[str, str], ...]
+    is_database_action: bool
+    actions: tuple[str, ...]
+
+
+def derive(pipeline_file: bytes, action_id: str, policy: Policy) -> Derived:
+    """The action of this name in this project.yaml.
+
+    Raises Ended with pipeline_invalid (the first rule's id), action_unknown, image_not_allowed (name) or
+    database_not_allowed.
+    """
+    loaded = load(pipeline_file)
+    if loaded.pipeline is None:
+        first = next(problem for problem in loaded.problems if problem.severity == "error")
+        raise end(Reason.PIPELINE_INVALID, first.id, f"project.yaml line {first.line}: {first.message}")
+    action = loaded.pipeline.actions.get(action_id)
+    if action is None or _ACTION_FILE_NAME.fullmatch(action_id) is None:
+        raise end(Reason.ACTION_UNKNOWN, "", f"project.yaml at this commit has no action {action_id!r}.")
+    image, section = _image(action, policy)
+    argv = action.command()
+    if action.is_database_action:
+        raise end(
+            Reason.DATABASE_NOT_ALLOWED,
+            "image",
+            "This site has no database for actions yet, so a database action cannot run here.",
+        )
+    if sum(len(word.encode("utf-8")) + 1 for word in argv) > _ARGV_LIMIT or (
+        action.config and len(argv[-1].encode("utf-8")) > _CONFIG_LIMIT
+    ):
+        raise end(Reason.PIPELINE_INVALID, "PS036", "The command with its config is too long to be started.")
+    return Derived(
+        image=image,
+        image_section=section,
+        argv=argv,
+        needs=tuple(dict.fromkeys(action.needs)),
+        patterns=action.patterns(),
+        is_database_action=action.is_database_action,
+        actions=tuple(loaded.pipeline.actions),
+    )
+
+
+def _image(action: Action, policy: Policy) -> tuple[str, ImageSection]:
+    if action.image not in RUNTIMES:
+        raise end(
+            Reason.IMAGE_NOT_ALLOWED,
+            "name",
+            f"Action uses the reusable action {action.image!r}, which this version cannot run yet.",
+        )
+    # Study repositories rely on `latest` meaning v1 (project-yaml.md section 6 item 3).
+    version = "v1" if action.image_version == "latest" else action.image_version
+    name = f"{action.image}:{version}"
+    section = policy.images.get(name)
+    if section is None:
+        raise end(Reason.IMAGE_NOT_ALLOWED, "name", f"The policy of this site names no image for {name}.")
+    return name, section

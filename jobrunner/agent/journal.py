@@ -1,0 +1,382 @@
+"""The agent's memory: which attempts there are, at which step each one is, and what still has to be told.
+
+One SQLite file with full sync. A step writes its intent first, acts, then moves on; the move and the event
+that reports it are one transaction, so a kill between any two instructions loses neither.
+"""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+from jobrunner.agent import clock
+from jobrunner.agent.outcome import Outcome
+from jobrunner.sync import outbox
+from jobrunner.sync.messages import Event, Offer
+from jobrunner.sync.vocabulary import ExitClass, Reason
+
+SCHEMA_VERSION: Final = 1
+
+_SCHEMA: Final = f"""
+CREATE TABLE attempts (
+    job_id TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    offer TEXT NOT NULL,
+    token TEXT,
+    lease_s INTEGER,
+    boot_id TEXT NOT NULL,
+    step TEXT NOT NULL,
+    facts TEXT NOT NULL DEFAULT '{{}}',
+    outcome TEXT,
+    cancel TEXT,
+    superseded INTEGER NOT NULL DEFAULT 0,
+    created INTEGER NOT NULL,
+    PRIMARY KEY (job_id, attempt)
+) STRICT;
+CREATE INDEX attempts_open ON attempts (step) WHERE step <> 'done';
+CREATE TABLE approvals (
+    project TEXT NOT NULL PRIMARY KEY,
+    serial INTEGER NOT NULL,
+    digest TEXT NOT NULL
+) STRICT;
+CREATE TABLE incidents (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    second INTEGER NOT NULL,
+    job_id TEXT,
+    attempt INTEGER,
+    reason TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    message TEXT NOT NULL
+) STRICT;
+{outbox.SCHEMA};
+"""
+
+
+class Step(StrEnum):
+    """The linear procedure of one attempt (design.md section 5). The journal holds the step being done."""
+
+    ACCEPT = "accept"
+    VERIFY = "verify"
+    FETCH = "fetch"
+    STAGE = "stage"
+    START = "start"
+    WAIT = "wait"
+    COLLECT = "collect"
+    DELIVER = "deliver"
+    CLEAN_UP = "clean_up"
+    DONE = "done"
+
+
+class JournalProblem(Exception):
+    """The journal cannot be used; the text says what to do."""
+
+
+class Conflict(Exception):
+    """A job id that the journal knows came with other fields than before (threats.md section 6)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One row of the journal. `facts` is what finished steps found, as JSON values by name."""
+
+    job_id: str
+    number: int
+    offer: Offer
+    token: str | None
+    lease_s: int | None
+    boot_id: str
+    step: Step
+    facts: dict[str, Any]
+    outcome: Outcome | None
+    cancel: Reason | None
+    superseded: bool
+    created: int
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Job id and attempt number."""
+        return (self.job_id, self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A granted claim: the attempt number and token that the controller gave, and the agent's first facts."""
+
+    number: int
+    token: str
+    seconds: int
+    facts: dict[str, Any]
+
+
+def _read_outcome(text: str | None) -> Outcome | None:
+    if text is None:
+        return None
+    values = json.loads(text)
+    return Outcome(
+        ExitClass(values["exit_class"]), Reason(values["reason"]), values["detail"], values["message"]
+    )
+
+
+def _read(row: tuple[Any, ...]) -> Attempt:
+    return Attempt(
+        job_id=row[0],
+        number=row[1],
+        offer=Offer.model_validate_json(row[2]),
+        token=row[3],
+        lease_s=row[4],
+        boot_id=row[5],
+        step=Step(row[6]),
+        facts=json.loads(row[7]),
+        outcome=_read_outcome(row[8]),
+        cancel=None if row[9] is None else Reason(row[9]),
+        superseded=bool(row[10]),
+        created=row[11],
+    )
+
+
+_COLUMNS: Final = (
+    "job_id, attempt, offer, token, lease_s, boot_id, step, facts, outcome, cancel, superseded, created"
+)
+
+
+class Journal:
+    """The journal file. Safe to share between the agent's threads; each has its own connection."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self.transaction() as connection:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version == 0:
+                for statement in _SCHEMA.split(";\n"):
+                    if statement.strip():
+                        connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            elif version != SCHEMA_VERSION:
+                raise JournalProblem(
+                    f"{path} was written by another version of jobrunner ({version}); "
+                    "run the version that wrote it until it is idle, then move the file away."
+                )
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            self._local.connection = connection
+        return connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """One write transaction: all of it is on the disk afterwards, or none."""
+        connection = self._connection()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+    # --- attempts ---
+
+    def open_attempts(self) -> list[Attempt]:
+        """Attempts that are not done, oldest first."""
+        rows = self._connection().execute(
+            f"SELECT {_COLUMNS} FROM attempts WHERE step <> 'done' ORDER BY created, job_id"  # noqa: S608
+        )
+        return [_read(row) for row in rows]
+
+    def attempts_of(self, job_id: str) -> list[Attempt]:
+        """All attempts of a job that this agent knows, by number."""
+        rows = self._connection().execute(
+            f"SELECT {_COLUMNS} FROM attempts WHERE job_id = ? ORDER BY attempt",  # noqa: S608
+            (job_id,),
+        )
+        return [_read(row) for row in rows]
+
+    def get(self, job_id: str, number: int) -> Attempt | None:
+        """One attempt, or None if the journal has no such."""
+        row = (
+            self._connection()
+            .execute(f"SELECT {_COLUMNS} FROM attempts WHERE job_id = ? AND attempt = ?", (job_id, number))  # noqa: S608
+            .fetchone()
+        )
+        return None if row is None else _read(row)
+
+    def recent(self, limit: int) -> list[Attempt]:
+        """The newest attempts first, for the site's operator."""
+        rows = self._connection().execute(
+            f"SELECT {_COLUMNS} FROM attempts ORDER BY created DESC, job_id LIMIT ?",  # noqa: S608
+            (limit,),
+        )
+        return [_read(row) for row in rows]
+
+    def intend_claim(self, job_id: str, offer: Offer) -> Attempt:
+        """Write down that a job is about to be claimed, with the number to ask for.
+
+        An unfinished attempt of this job is returned as it is. Raises Conflict when the six fields are not
+        those that the job id had before.
+        """
+        known = self.attempts_of(job_id)
+        if known:
+            first = known[0].offer
+            if offer.model_copy(update={"approval": first.approval}) != first:
+                raise Conflict(job_id)
+        return self._intend(job_id, offer, known)
+
+    def intend_conflicting_claim(self, job_id: str, offer: Offer) -> Attempt:
+        """The same for an offer that contradicts the journal: it is claimed only to be refused."""
+        return self._intend(job_id, offer, self.attempts_of(job_id))
+
+    def _intend(self, job_id: str, offer: Offer, known: list[Attempt]) -> Attempt:
+        if known and known[-1].step is not Step.DONE:
+            return known[-1]
+        number = known[-1].number + 1 if known else 1
+        with self.transaction() as connection:
+            connection.execute(
+                "INSERT INTO attempts (job_id, attempt, offer, boot_id, step, created) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (job_id, number, offer.model_dump_json(), clock.boot_id(), Step.ACCEPT, clock.now()),
+            )
+        found = self.get(job_id, number)
+        if found is None:
+            raise JournalProblem("an attempt that was just written is not there")
+        return found
+
+    def forget_claim(self, job_id: str, number: int) -> None:
+        """The controller gave the job to nobody or to another attempt: the intent is void."""
+        with self.transaction() as connection:
+            connection.execute(
+                "DELETE FROM attempts WHERE job_id = ? AND attempt = ? AND step = ?",
+                (job_id, number, Step.ACCEPT),
+            )
+
+    def accepted(self, job_id: str, asked: int, lease: Accepted, event: Event) -> None:
+        """The claim was granted; the procedure starts."""
+        with self.transaction() as connection:
+            connection.execute(
+                "UPDATE attempts SET attempt = ?, token = ?, lease_s = ?, step = ?, facts = ? "
+                "WHERE job_id = ? AND attempt = ?",
+                (
+                    lease.number,
+                    lease.token,
+                    lease.seconds,
+                    Step.VERIFY,
+                    json.dumps(lease.facts),
+                    job_id,
+                    asked,
+                ),
+            )
+            outbox.enqueue(connection, event)
+
+    def advance(
+        self,
+        attempt: Attempt,
+        step: Step,
+        *,
+        facts: dict[str, Any] | None = None,
+        outcome: Outcome | None = None,
+        event: Event | None = None,
+    ) -> None:
+        """Move an attempt to the next step, with what the finished one found and the event that tells it."""
+        with self.transaction() as connection:
+            row = connection.execute(
+                "SELECT facts FROM attempts WHERE job_id = ? AND attempt = ?", attempt.key
+            ).fetchone()
+            merged = json.loads(row[0]) | (facts or {})
+            connection.execute(
+                "UPDATE attempts SET step = ?, facts = ? WHERE job_id = ? AND attempt = ?",
+                (step, json.dumps(merged), *attempt.key),
+            )
+            if outcome is not None:
+                connection.execute(
+                    "UPDATE attempts SET outcome = ? WHERE job_id = ? AND attempt = ?",
+                    (
+                        json.dumps(
+                            {
+                                "exit_class": outcome.exit_class,
+                                "reason": outcome.reason,
+                                "detail": outcome.detail,
+                                "message": outcome.message,
+                            }
+                        ),
+                        *attempt.key,
+                    ),
+                )
+            if event is not None:
+                outbox.enqueue(connection, event)
+
+    def wish_cancel(self, job_id: str, number: int, reason: Reason) -> None:
+        """Somebody wants this attempt to stop; the first wish counts."""
+        with self.transaction() as connection:
+            connection.execute(
+                "UPDATE attempts SET cancel = ? WHERE job_id = ? AND attempt = ? AND cancel IS NULL",
+                (reason, job_id, number),
+            )
+
+    def supersede(self, job_id: str, number: int) -> None:
+        """A newer attempt of the job exists elsewhere: this one publishes and tells nothing any more."""
+        with self.transaction() as connection:
+            connection.execute(
+                "UPDATE attempts SET superseded = 1 WHERE job_id = ? AND attempt = ?", (job_id, number)
+            )
+            outbox.refuse(connection, job_id, number)
+
+    def set_aside(self, job_id: str, number: int) -> None:
+        """Events of this attempt that nobody will take stay here, unsent."""
+        with self.transaction() as connection:
+            outbox.refuse(connection, job_id, number)
+
+    # --- approvals ---
+
+    def highest_serial(self, project: str) -> int:
+        """The highest approval serial that was ever accepted for a project; 0 before the first."""
+        row = (
+            self._connection()
+            .execute("SELECT serial FROM approvals WHERE project = ?", (project,))
+            .fetchone()
+        )
+        return 0 if row is None else int(row[0])
+
+    def accept_approval(self, project: str, serial: int, digest: str) -> None:
+        """Keep the serial and sha256 of an approval before anything is fetched under it."""
+        with self.transaction() as connection:
+            connection.execute(
+                "INSERT INTO approvals (project, serial, digest) VALUES (?, ?, ?) "
+                "ON CONFLICT (project) DO UPDATE SET serial = excluded.serial, digest = excluded.digest "
+                "WHERE excluded.serial >= approvals.serial",
+                (project, serial, digest),
+            )
+
+    # --- for the operator ---
+
+    def note(
+        self, reason: str, detail: str, message: str, *, job_id: str | None = None, attempt: int | None = None
+    ) -> None:
+        """Keep what the outside must not hear, for the site's operator."""
+        with self.transaction() as connection:
+            connection.execute(
+                "INSERT INTO incidents (second, job_id, attempt, reason, detail, message) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (clock.now(), job_id, attempt, reason, detail, message),
+            )
+
+    def incidents(self, limit: int) -> list[tuple[int, str | None, int | None, str, str, str]]:
+        """Newest first: second, job id, attempt, reason, detail, message."""
+        return (
+            self._connection()
+            .execute(
+                "SELECT second, job_id, attempt, reason, detail, message FROM incidents "
+                "ORDER BY number DESC LIMIT ?",
+                (limit,),
+            )
+            .fetchall()
+        )

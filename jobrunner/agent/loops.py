@@ -1,0 +1,312 @@
+"""The agent's four small loops: poll, heartbeat, work, deliver (design.md section 4).
+
+Each loop has its own connection to the controller and retries by itself, with growing pauses. A lost
+answer is never an answer: whatever was not acknowledged is sent again.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from jobrunner.agent.dispatch import Desk
+from jobrunner.agent.journal import Accepted, Attempt, Conflict, Journal, Step
+from jobrunner.sync import outbox
+from jobrunner.sync.client import AgentClient, BrokenReply, Rejected, Unanswered
+from jobrunner.sync.identity import job_id as job_id_of
+from jobrunner.sync.messages import Cancel, Claim, Event, Events, Hello, Offer, Poll, Renew, Slots
+from jobrunner.sync.vocabulary import ErrorCode, Reason, Stage
+
+log = structlog.get_logger()
+
+_SHORTEST_PAUSE_S: Final = 0.5
+_LONGEST_PAUSE_S: Final = 30.0
+_RENEW_CHECK_S: Final = 2.0
+
+_STEPS_WITH_LEASE: Final = frozenset(set(Step) - {Step.ACCEPT, Step.CLEAN_UP, Step.DONE})
+
+
+class Pause:
+    """How long to wait after failures: doubling, with jitter, so that many agents do not knock in step."""
+
+    def __init__(self) -> None:
+        self._next = _SHORTEST_PAUSE_S
+
+    def reset(self) -> None:
+        """The last call was answered."""
+        self._next = _SHORTEST_PAUSE_S
+
+    def seconds(self) -> float:
+        """How long to wait now."""
+        wait = self._next * random.uniform(0.5, 1.0)  # noqa: S311 (spreads calls, hides nothing)
+        self._next = min(self._next * 2, _LONGEST_PAUSE_S)
+        return wait
+
+
+@dataclass
+class Shared:
+    """What the loops share. `stopping` ends loops that only look for work; `finished` ends all of them."""
+
+    journal: Journal
+    desk: Desk
+    hello: Hello
+    new_client: Callable[[], AgentClient]
+    start: Callable[[Attempt], None]
+    stop_attempt: Callable[[str, int], None]
+    first_event: Callable[[str, int], Event]
+    stopping: threading.Event = field(default_factory=threading.Event)
+    finished: threading.Event = field(default_factory=threading.Event)
+    outbox_wake: threading.Event = field(default_factory=threading.Event)
+
+    def take_cancels(self, cancels: Iterable[Cancel]) -> None:
+        """The controller wants attempts to stop; each reply repeats the wish, so hearing it twice is fine."""
+        for cancel in cancels:
+            attempt = self.journal.get(cancel.job_id, cancel.attempt)
+            if attempt is None or attempt.cancel is not None or attempt.step not in _STEPS_WITH_LEASE:
+                continue
+            self.journal.wish_cancel(cancel.job_id, cancel.attempt, Reason.BY_REQUESTER)
+            log.info("cancel", job=cancel.job_id, attempt=cancel.attempt)
+            self.stop_attempt(cancel.job_id, cancel.attempt)
+
+    def take_broken_reply(self, call: str, broken: BrokenReply) -> None:
+        """A reply that is no message of the protocol: nothing in it is acted on; the operator sees it."""
+        detail = "unknown_field" if broken.unknown_field else "malformed"
+        log.error("broken_reply", call=call, detail=detail, problem=str(broken))
+        self.journal.note(
+            Reason.SITE_POLICY.value, detail, f"The controller's answer to {call} was refused: {broken}."
+        )
+
+
+def greet(shared: Shared, client: AgentClient) -> bool:
+    """Say hello until it is answered; False when the agent stops first."""
+    pause = Pause()
+    while not shared.stopping.is_set():
+        try:
+            client.hello(shared.hello)
+            return True
+        except Unanswered as problem:
+            log.warning("controller_unanswered", call="hello", problem=str(problem))
+        except Rejected as problem:
+            log.error("controller_rejected", call="hello", problem=str(problem))
+        except BrokenReply as broken:
+            shared.take_broken_reply("hello", broken)
+        shared.stopping.wait(pause.seconds())
+    return False
+
+
+def poll_loop(shared: Shared) -> None:
+    """Ask for offers; the controller holds the answer until there is something to say."""
+    client = shared.new_client()
+    pause = Pause()
+    if not greet(shared, client):
+        return
+    while not shared.stopping.is_set():
+        began = time.monotonic()
+        try:
+            reply = client.poll(
+                Poll(accepting=shared.desk.accepting, slots=Slots(db=0, plain=shared.desk.free()))
+            )
+        except Unanswered as problem:
+            log.warning("controller_unanswered", call="poll", problem=str(problem))
+            shared.stopping.wait(pause.seconds())
+            continue
+        except Rejected as problem:
+            log.error("controller_rejected", call="poll", problem=str(problem))
+            shared.stopping.wait(pause.seconds())
+            if problem.code is ErrorCode.UNKNOWN_PROTOCOL and not greet(shared, client):
+                return
+            continue
+        except BrokenReply as broken:
+            shared.take_broken_reply("poll", broken)
+            shared.stopping.wait(pause.seconds())
+            continue
+        shared.take_cancels(reply.cancels)
+        shared.desk.pause(reply.pause)
+        shared.desk.put(reply.offers)
+        shared.desk.wait_settled(5.0)
+        if reply.retry_after is not None:
+            shared.stopping.wait(reply.retry_after)
+        elif time.monotonic() - began < _SHORTEST_PAUSE_S and not reply.offers:
+            # An answer at once and with nothing in it: do not run in circles.
+            shared.stopping.wait(pause.seconds())
+            continue
+        pause.reset()
+
+
+def work_loop(shared: Shared) -> None:
+    """Claim offers for free slots and start their procedures."""
+    client = shared.new_client()
+    while (taken := shared.desk.next()) is not None:
+        offer, slot = taken
+        started = False
+        try:
+            started = _claim(shared, client, offer, slot)
+        finally:
+            if not started:
+                shared.desk.give_back(slot)
+
+
+def _claim(shared: Shared, client: AgentClient, offer: Offer, slot: int) -> bool:
+    """Claim one offer and start it; False when it cannot be had now."""
+    job = job_id_of(offer.request_id, offer.action)
+    journal = shared.journal
+    with journal.transaction() as connection:
+        undelivered = outbox.waiting_for(connection, job)
+    if undelivered:
+        # It ran here already and the news is on its way: running it again would waste finished work.
+        shared.outbox_wake.set()
+        return False
+    conflict = False
+    try:
+        attempt = journal.intend_claim(job, offer)
+    except Conflict:
+        conflict = True
+        attempt = journal.intend_conflicting_claim(job, offer)
+    if attempt.step is not Step.ACCEPT:
+        return False
+    return accept(shared, client, attempt, slot, conflict=conflict)
+
+
+def accept(
+    shared: Shared, client: AgentClient, attempt: Attempt, slot: int, *, conflict: bool = False
+) -> bool:
+    """Ask for the attempt that the journal intends; also after a restart, where asking again is harmless."""
+    journal = shared.journal
+    pause = Pause()
+    while True:
+        try:
+            reply = client.claim(Claim(job_id=attempt.job_id, attempt=attempt.number))
+            break
+        except Unanswered as problem:
+            # The claim may have been granted and only the answer lost: asking again is the way to know.
+            log.warning("controller_unanswered", call="claim", problem=str(problem))
+            if shared.stopping.wait(pause.seconds()):
+                return False
+        except Rejected as problem:
+            log.info("claim_rejected", job=attempt.job_id, problem=str(problem))
+            journal.forget_claim(attempt.job_id, attempt.number)
+            return False
+        except BrokenReply as broken:
+            shared.take_broken_reply("claim", broken)
+            return False
+    lease = reply.lease
+    if lease.token is None or lease.attempt < attempt.number:
+        journal.note(Reason.SITE_POLICY.value, "malformed", "A claim was answered without a usable lease.")
+        return False
+    event = shared.first_event(attempt.job_id, lease.attempt)
+    journal.accepted(
+        attempt.job_id,
+        attempt.number,
+        Accepted(lease.attempt, lease.token, lease.seconds, {"slot": slot, "conflict": conflict}),
+        event,
+    )
+    shared.outbox_wake.set()
+    claimed = journal.get(attempt.job_id, lease.attempt)
+    if claimed is None:
+        return False
+    log.info("claimed", job=claimed.job_id, attempt=claimed.number, action=claimed.offer.action)
+    shared.start(claimed)
+    return True
+
+
+def heartbeat_loop(shared: Shared) -> None:
+    """Renew the leases of running attempts at a third of their time, whatever the jobs do."""
+    client = shared.new_client()
+    due: dict[tuple[str, int], float] = {}
+    while not shared.finished.is_set():
+        for attempt in shared.journal.open_attempts():
+            if attempt.step not in _STEPS_WITH_LEASE or attempt.superseded or attempt.token is None:
+                continue
+            interval = (attempt.lease_s or 60) / 3
+            if time.monotonic() < due.setdefault(attempt.key, time.monotonic() + interval):
+                continue
+            due[attempt.key] = time.monotonic() + (interval if _renew(shared, client, attempt) else 5.0)
+        shared.finished.wait(_RENEW_CHECK_S)
+
+
+def _renew(shared: Shared, client: AgentClient, attempt: Attempt) -> bool:
+    try:
+        reply = client.renew(Renew(job_id=attempt.job_id, attempt=attempt.number), attempt.token or "")
+    except Unanswered as problem:
+        log.warning("controller_unanswered", call="renew", problem=str(problem))
+        return False
+    except Rejected as problem:
+        if problem.code is ErrorCode.STALE_ATTEMPT:
+            _superseded(shared, attempt.job_id, attempt.number)
+        else:
+            log.error("controller_rejected", call="renew", problem=str(problem))
+        return True
+    except BrokenReply as broken:
+        shared.take_broken_reply("renew", broken)
+        return False
+    shared.take_cancels(reply.cancels)
+    return True
+
+
+def _superseded(shared: Shared, job: str, number: int) -> None:
+    log.warning("superseded", job=job, attempt=number)
+    shared.journal.supersede(job, number)
+    shared.stop_attempt(job, number)
+
+
+def deliver_loop(shared: Shared) -> None:
+    """Send what the outbox holds, oldest first, until it is acknowledged."""
+    client = shared.new_client()
+    pause = Pause()
+    while not shared.finished.is_set():
+        shared.outbox_wake.clear()
+        with shared.journal.transaction() as connection:
+            batch = outbox.next_batch(connection)
+        if batch is None:
+            shared.outbox_wake.wait(_LONGEST_PAUSE_S)
+            continue
+        if _send(shared, client, batch):
+            pause.reset()
+        else:
+            shared.finished.wait(pause.seconds())
+
+
+def _send(shared: Shared, client: AgentClient, batch: outbox.Batch) -> bool:
+    journal = shared.journal
+    attempt = journal.get(batch.job_id, batch.attempt)
+    if attempt is None or attempt.token is None:
+        # Without its token nobody would take it; it stays on the site for the operator.
+        journal.set_aside(batch.job_id, batch.attempt)
+        return True
+    try:
+        reply = client.events(Events(events=batch.events), attempt.token)
+    except Unanswered as problem:
+        log.warning("controller_unanswered", call="events", problem=str(problem))
+        return False
+    except Rejected as problem:
+        if problem.code is ErrorCode.STALE_ATTEMPT:
+            _superseded(shared, batch.job_id, batch.attempt)
+            return True
+        log.error("controller_rejected", call="events", problem=str(problem))
+        if problem.status == 400:
+            journal.note(
+                Reason.INTERNAL_ERROR.value,
+                "",
+                "The controller will not take events of this attempt; they are set aside.",
+                job_id=batch.job_id,
+                attempt=batch.attempt,
+            )
+            journal.set_aside(batch.job_id, batch.attempt)
+            return True
+        return False
+    except BrokenReply as broken:
+        shared.take_broken_reply("events", broken)
+        return False
+    sent = {event.event_id for event in batch.events}
+    acknowledged = tuple(event_id for event_id in reply.acks if event_id in sent)
+    with journal.transaction() as connection:
+        outbox.acknowledge(connection, acknowledged)
+    shared.take_cancels(reply.cancels)
+    shared.desk.pause(reply.pause)
+    if any(event.stage is Stage.ENDED for event in batch.events) or reply.offers:
+        shared.desk.put(reply.offers)
+    return len(acknowledged) == len(sent)

@@ -1,0 +1,246 @@
+"""The site's policy: one TOML file owned by the people who run the data centre (wall W12 of threats.md).
+
+Everything that the agent may do stands here or in a signed approval; no message from outside can widen it.
+"""
+
+import hashlib
+import os
+import re
+import stat
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from jobrunner.executors.base import Limits
+from jobrunner.study import GitRules
+from jobrunner.sync.client import Endpoint, InsecureController, check_address
+from jobrunner.sync.messages import Slug
+
+ENTRYPOINT_LIMIT: Final = 16
+_IMAGE_NAME: Final = re.compile(
+    r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}:v[0-9.]+(-pre)?|[A-Za-z0-9][A-Za-z0-9._-]{0,99}:dev"
+)
+_UNSAFE_BITS: Final = stat.S_IWGRP | stat.S_IWOTH
+
+
+class PolicyProblem(Exception):
+    """The agent will not start. The text names the setting and says what to do."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ControllerSection(_Section):
+    """Where the controller is and how the agent proves itself to it."""
+
+    url: str
+    credential_file: str = "credential"
+    ca_file: str | None = None
+
+
+class KeysSection(_Section):
+    """The agent's own key, with which it signs every event."""
+
+    agent_key_file: str = "agent_key.pem"
+
+
+class FoldersSection(_Section):
+    """Where things lie. `high` and everything in it is for later actions only; people look at `medium`."""
+
+    high: str
+    medium: str
+    state: str
+    cache: str
+
+
+class ApprovalsSection(_Section):
+    """Whose signatures count on an approval."""
+
+    allowed_signers: str = "allowed_signers"
+    revoked: str | None = None
+    threshold: Annotated[int, Field(ge=1, le=8)] = 1
+
+
+class GitSection(_Section):
+    """Which repositories may be fetched."""
+
+    allowed: Annotated[tuple[str, ...], Field(min_length=1, max_length=64)]
+    private_addresses: tuple[str, ...] = ()
+    token_files: dict[str, str] = {}
+
+
+class ImageSection(_Section):
+    """What `name:version` of a pipeline file means at this site."""
+
+    id: Annotated[str, StringConstraints(pattern=r"\Asha256:[0-9a-f]{64}\Z")]
+    entrypoint: Annotated[tuple[str, ...], Field(min_length=1, max_length=ENTRYPOINT_LIMIT)]
+    keep_environment: tuple[str, ...] = ()
+
+
+class LimitsSection(_Section):
+    """Numbers of the sandbox; each may be lowered here, and raised only here."""
+
+    slots: Annotated[int, Field(ge=1, le=64)] = 1
+    pids: Annotated[int, Field(ge=1, le=65536)] = 512
+    memory_mib: Annotated[int, Field(ge=16)] = 8192
+    cores: Annotated[float, Field(gt=0, le=1024)] = 2.0
+    disk_mib: Annotated[int, Field(ge=16)] = 20480
+    inodes: Annotated[int, Field(ge=1000)] = 1_000_000
+    wall_clock_s: Annotated[int, Field(ge=1, le=2_592_000)] = 86400
+
+
+class Policy(_Section):
+    """The whole file. Paths are relative to the folder that the file is in."""
+
+    mode: Literal["production", "dev", "test"]
+    backend: Slug
+    controller: ControllerSection
+    keys: KeysSection = KeysSection()
+    folders: FoldersSection
+    approvals: ApprovalsSection = ApprovalsSection()
+    git: GitSection
+    limits: LimitsSection = LimitsSection()
+    projects: tuple[Slug, ...] = ()
+    time_grain_s: Annotated[int, Field(ge=1, le=3600)] = 1
+    images: dict[str, ImageSection]
+
+
+class Site:
+    """The policy with its files read and its paths made absolute.
+
+    Attributes: `policy`, `digest` (sha256 of the policy file's bytes), `high`, `medium`, `state`, `cache`
+    (folders), `endpoint`, `git_rules`, `limits`.
+    """
+
+    def __init__(self, policy: Policy, digest: str, base: Path) -> None:
+        self.policy = policy
+        self.digest = digest
+        self._base = base
+        self.high = self.path(policy.folders.high)
+        self.medium = self.path(policy.folders.medium)
+        self.state = self.path(policy.folders.state)
+        self.cache = self.path(policy.folders.cache)
+        self.agent_key = self.path(policy.keys.agent_key_file)
+        self.allowed_signers = self.path(policy.approvals.allowed_signers)
+        self.revoked = self.path(policy.approvals.revoked) if policy.approvals.revoked else None
+
+    def path(self, text: str) -> Path:
+        """A path of the policy file, relative to the folder of that file."""
+        return self._base / text
+
+    @property
+    def _not_production(self) -> bool:
+        return self.policy.mode != "production"
+
+    def endpoint(self) -> Endpoint:
+        """The controller's address and the credential, read from its file; raises PolicyProblem."""
+        section = self.policy.controller
+        try:
+            url = check_address(section.url, allow_loopback_http=self._not_production)
+        except InsecureController as error:
+            raise PolicyProblem(f"controller.url: {error}") from error
+        credential = _read_secret(self.path(section.credential_file), "controller.credential_file")
+        if len(credential) < 32:
+            raise PolicyProblem(
+                "controller.credential_file: the credential is too short to be one; "
+                "paste what `jobrunner controller create-backend` printed."
+            )
+        ca_file = str(self.path(section.ca_file)) if section.ca_file else None
+        return Endpoint(url=url, credential=credential, ca_file=ca_file)
+
+    def git_rules(self) -> GitRules:
+        """What git may reach, with tokens read from their files; raises PolicyProblem."""
+        section = self.policy.git
+        if not self._not_production and any(not entry.startswith("https://") for entry in section.allowed):
+            raise PolicyProblem("git.allowed: in mode production every entry begins with https://.")
+        tokens = {
+            host: _read_secret(self.path(name), f"git.token_files.{host}")
+            for host, name in section.token_files.items()
+        }
+        try:
+            return GitRules(
+                allowed_prefixes=section.allowed,
+                allow_loopback_http=self._not_production,
+                allow_private_addresses=frozenset(section.private_addresses),
+                tokens=tokens,
+            )
+        except ValueError as error:
+            raise PolicyProblem(f"git: {error}.") from error
+
+    def limits(self) -> Limits:
+        """The sandbox's numbers of this site."""
+        section = self.policy.limits
+        return Limits(
+            pids=section.pids,
+            memory=section.memory_mib * 2**20,
+            nano_cpus=int(section.cores * 1e9),
+            disk=section.disk_mib * 2**20,
+            inodes=section.inodes,
+            wall_clock_s=section.wall_clock_s,
+        )
+
+
+def _read_secret(path: Path, setting: str) -> str:
+    try:
+        check_private(path, setting, readable_by_others=False)
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise PolicyProblem(f"{setting}: {path} cannot be read; put the secret there, mode 0600.") from error
+
+
+def check_private(path: Path, setting: str, *, readable_by_others: bool = True) -> None:
+    """Raise PolicyProblem unless only the agent's own user (or root) can change the file."""
+    info = path.stat()
+    if info.st_uid not in (0, os.geteuid()) or info.st_mode & _UNSAFE_BITS:
+        raise PolicyProblem(f"{setting}: others can change {path}; chown it to root and chmod go-w.")
+    if not readable_by_others and info.st_mode & (stat.S_IRGRP | stat.S_IROTH):
+        raise PolicyProblem(f"{setting}: others can read {path}; chmod it to 0600.")
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for item in error.errors(include_url=False, include_input=False):
+        place = ".".join(str(part) for part in item["loc"]) or "the file"
+        problem = (
+            "this setting does not exist here; check the spelling"
+            if item["type"] == "extra_forbidden"
+            else item["msg"]
+        )
+        lines.append(f"{place}: {problem}")
+    return "; ".join(lines)
+
+
+def load_site(path: Path) -> Site:
+    """Read and check the policy file; raises PolicyProblem with every setting that is wrong."""
+    try:
+        check_private(path, str(path))
+        raw = path.read_bytes()
+        values: dict[str, Any] = tomllib.loads(raw.decode("utf-8"))
+    except OSError as error:
+        raise PolicyProblem(f"{path} cannot be read; write one with `jobrunner agent init`.") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise PolicyProblem(f"{path} is not TOML: {error}.") from error
+    try:
+        policy = Policy.model_validate(_tuples(values))
+    except ValidationError as error:
+        raise PolicyProblem(f"{path}: {_explain(error)}.") from error
+    for name in policy.images:
+        if _IMAGE_NAME.fullmatch(name) is None:
+            raise PolicyProblem(f"images.{name}: an image is named like `python:v2`.")
+    site = Site(policy, hashlib.sha256(raw).hexdigest(), path.resolve().parent)
+    site.git_rules()
+    site.endpoint()
+    check_private(site.agent_key, "keys.agent_key_file", readable_by_others=False)
+    return site
+
+
+def _tuples(value: Any) -> Any:
+    """TOML arrays as tuples, which is what strict validation of tuple fields takes."""
+    if isinstance(value, list):
+        return tuple(_tuples(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,411 @@
+"""One job's life: the linear procedure of design.md section 5, resumed at any step after a crash.
+
+Each step may run again from its beginning. It ends by moving the journal on, together with the event that
+tells it; a step that raises Ended ends the attempt instead.
+"""
+
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from jobrunner.agent import clock
+from jobrunner.agent.approvals import check_approval
+from jobrunner.agent.derive import PIPELINE_LIMIT, derive
+from jobrunner.agent.dispatch import uid_of
+from jobrunner.agent.journal import Attempt, Journal, Step
+from jobrunner.agent.outcome import Ended, Outcome, end
+from jobrunner.agent.policy import Site
+from jobrunner.agent.report import Reporter
+from jobrunner.agent.results import Results
+from jobrunner.executors.base import (
+    ActionRun,
+    ContainerLost,
+    EngineError,
+    Executor,
+    Exit,
+    Limits,
+    SandboxRefused,
+)
+from jobrunner.pipeline.patterns import literal_parent
+from jobrunner.privacy.runs import InputChanged, InputMissing, stage_inputs
+from jobrunner.study import (
+    GitRules,
+    IntakeError,
+    Mirrors,
+    check_branch,
+    check_commit,
+    extract,
+    parse_repository_url,
+)
+from jobrunner.sync.identity import workspace_name
+from jobrunner.sync.vocabulary import ExitClass, Reason, Stage
+
+log = structlog.get_logger()
+
+_ENGINE_TRIES: Final = 6
+_STEPS_WITH_CONTAINER: Final = frozenset({Step.START, Step.WAIT, Step.COLLECT})
+_SITE_POLICY_DETAILS: Final = frozenset({"sandbox", "runtime"})
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What the procedure works with; one set for the whole agent."""
+
+    site: Site
+    journal: Journal
+    reporter: Reporter
+    executor: Executor
+    mirrors: Mirrors
+    git_rules: GitRules
+    limits: Limits
+    results: Results
+    told: Callable[[], None]
+    halt: Callable[[str], None]
+    leaving: threading.Event
+
+
+class Procedure:
+    """Runs attempts, each in the thread that calls `run`."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._steps: dict[Step, Callable[[Attempt], None]] = {
+            Step.VERIFY: self._verify,
+            Step.FETCH: self._fetch,
+            Step.STAGE: self._stage,
+            Step.START: self._start,
+            Step.WAIT: self._wait,
+            Step.COLLECT: self._collect,
+            Step.DELIVER: self._deliver,
+            Step.CLEAN_UP: self._clean_up,
+        }
+
+    def run(self, job_id: str, number: int) -> None:
+        """Take an attempt from the step it is at to its end. Returns early only when the agent leaves."""
+        failures = 0
+        while not self._tools.leaving.is_set():
+            attempt = self._tools.journal.get(job_id, number)
+            if attempt is None or attempt.step in (Step.DONE, Step.ACCEPT):
+                return
+            try:
+                if attempt.step is not Step.CLEAN_UP:
+                    self._check_wanted(attempt)
+                self._steps[attempt.step](attempt)
+                failures = 0
+            except Ended as ended:
+                self._end(attempt, ended.outcome)
+            except EngineError as problem:
+                failures += 1
+                log.warning("engine", job=job_id, attempt=number, step=attempt.step, problem=str(problem))
+                if isinstance(problem, ContainerLost) or failures >= _ENGINE_TRIES:
+                    self._give_up(attempt, f"The container engine failed: {problem}.")
+                    failures = 0
+                else:
+                    self._tools.leaving.wait(min(2.0**failures, 30.0))
+            except Exception as problem:
+                # One bad job never stops the agent: it ends as lost, and the operator sees the traceback.
+                log.exception("step_failed", job=job_id, attempt=number, step=attempt.step)
+                self._give_up(attempt, f"Step {attempt.step.value} failed: {type(problem).__name__}.")
+
+    def stop(self, job_id: str, number: int) -> None:
+        """Kill the container of an attempt that shall not go on; its own thread does the rest."""
+        attempt = self._tools.journal.get(job_id, number)
+        if attempt is None or attempt.step not in (Step.START, Step.WAIT):
+            return
+        try:
+            self._tools.executor.stop(self._action_run(attempt))
+        except EngineError as problem:
+            log.warning("stop_failed", job=job_id, attempt=number, problem=str(problem))
+
+    # --- steps ---
+
+    def _check_wanted(self, attempt: Attempt) -> None:
+        if attempt.boot_id != clock.boot_id():
+            raise end(Reason.INTERNAL_ERROR, "lost", "The machine was started anew while this attempt ran.")
+        if attempt.facts.get("conflict"):
+            raise end(
+                Reason.SITE_POLICY,
+                "malformed",
+                "This job came before with another commit, branch or repository.",
+            )
+        if attempt.cancel is not None and attempt.step is not Step.DELIVER:
+            raise end(attempt.cancel, "", "Somebody asked for this attempt to stop.")
+
+    def _verify(self, attempt: Attempt) -> None:
+        tools, offer = self._tools, attempt.offer
+        allowed = tools.site.policy.projects
+        if allowed and offer.project not in allowed:
+            raise end(Reason.SITE_POLICY, "unknown_project", f"Project {offer.project} is not in the policy.")
+        try:
+            parse_repository_url(offer.repo, tools.git_rules)
+            check_branch(offer.branch)
+            check_commit(offer.commit)
+        except IntakeError as error:
+            raise _intake_end(error) from error
+        payload, digest = self._approved(attempt)
+        tools.journal.accept_approval(payload.project, payload.serial, digest)
+        tools.journal.advance(attempt, Step.FETCH)
+
+    def _approved(self, attempt: Attempt) -> Any:
+        tools = self._tools
+        return check_approval(
+            attempt.offer,
+            tools.site,
+            highest_serial=tools.journal.highest_serial(attempt.offer.project),
+            now=clock.now(),
+        )
+
+    def _fetch(self, attempt: Attempt) -> None:
+        tools, offer = self._tools, attempt.offer
+        try:
+            pinned = tools.mirrors.pin(offer.repo, offer.branch, offer.commit)
+            pipeline_file = pinned.read_file("project.yaml", PIPELINE_LIMIT)
+            derived = derive(pipeline_file, offer.action, tools.site.policy)
+            tree = extract(pinned, tools.site.cache / "trees", tools.git_rules)
+        except IntakeError as error:
+            raise _intake_end(error) from error
+        if not tools.executor.image_present(derived.image_section.id):
+            raise end(
+                Reason.INTERNAL_ERROR,
+                "image",
+                f"The engine has no image {derived.image_section.id} for {derived.image}; load it.",
+            )
+        tools.journal.advance(
+            attempt,
+            Step.STAGE,
+            facts={
+                "tree": pinned.tree,
+                "tree_folder": str(tree),
+                "image_id": derived.image_section.id,
+                "entrypoint": derived.image_section.entrypoint,
+                "argv": derived.argv,
+                "needs": derived.needs,
+                "patterns": derived.patterns,
+                "actions": derived.actions,
+            },
+        )
+
+    def _stage(self, attempt: Attempt) -> None:
+        tools = self._tools
+        workspace = _workspace(attempt)
+        runs = []
+        for need in attempt.facts["needs"]:
+            run = tools.results.areas.current_run(workspace, need)
+            if run is None:
+                raise end(Reason.INTERNAL_ERROR, "input_missing", f"Action {need} has no outputs here.")
+            runs.append(run)
+        try:
+            staged = stage_inputs(runs, self._staging(attempt))
+        except InputMissing as error:
+            raise end(Reason.INTERNAL_ERROR, "input_missing", str(error)) from error
+        except InputChanged as error:
+            raise end(Reason.INTERNAL_ERROR, "input_changed", str(error)) from error
+        inputs = [[one.path, one.sha256, one.action, one.job_id, one.attempt] for one in staged.files]
+        self._sandboxed(lambda: tools.executor.prepare(self._action_run(attempt)))
+        tools.journal.advance(attempt, Step.START, facts={"inputs": inputs})
+
+    def _start(self, attempt: Attempt) -> None:
+        tools = self._tools
+        self._approved(attempt)
+        run = self._action_run(attempt)
+        self._sandboxed(lambda: tools.executor.prepare(run))
+        self._sandboxed(lambda: tools.executor.start(run))
+        begun = clock.now()
+        tools.journal.advance(
+            attempt,
+            Step.WAIT,
+            facts={"begun": begun},
+            event=tools.reporter.stage(*attempt.key, Stage.EXECUTING, begun),
+        )
+        tools.told()
+
+    def _wait(self, attempt: Attempt) -> None:
+        tools = self._tools
+        done = tools.executor.wait(self._action_run(attempt))
+        tools.journal.advance(
+            attempt,
+            Step.COLLECT,
+            facts={
+                "status": done.status,
+                "out_of_memory": done.out_of_memory,
+                "out_of_time": done.out_of_time,
+                "out_of_disk": done.out_of_disk,
+                "started": done.started,
+                "finished": done.finished,
+            },
+            event=tools.reporter.stage(*attempt.key, Stage.COLLECTING, done.finished),
+        )
+        tools.told()
+
+    def _collect(self, attempt: Attempt) -> None:
+        tools = self._tools
+        self._approved(attempt)
+        outcome = _exit_outcome(_exit(attempt))
+        if outcome is not None:
+            raise Ended(outcome)
+        tools.results.collect(attempt, self._action_run(attempt))
+        tools.journal.advance(attempt, Step.DELIVER)
+
+    def _deliver(self, attempt: Attempt) -> None:
+        tools = self._tools
+        if attempt.superseded:
+            tools.journal.advance(attempt, Step.CLEAN_UP)
+            return
+        tools.results.publish(attempt)
+        outcome = Outcome(ExitClass.SUCCEEDED, Reason.COMPLETED)
+        tools.journal.advance(
+            attempt,
+            Step.CLEAN_UP,
+            outcome=outcome,
+            event=tools.reporter.ended(
+                *attempt.key,
+                outcome,
+                started=attempt.facts["started"],
+                finished=attempt.facts["finished"],
+            ),
+        )
+        tools.told()
+        log.info("succeeded", job=attempt.job_id, attempt=attempt.number)
+
+    def _clean_up(self, attempt: Attempt) -> None:
+        tools = self._tools
+        if "image_id" in attempt.facts:
+            tools.executor.clean_up(self._action_run(attempt))
+        shutil.rmtree(self._staging(attempt), ignore_errors=True)
+        tools.journal.advance(attempt, Step.DONE)
+
+    # --- ends ---
+
+    def _end(self, attempt: Attempt, outcome: Outcome) -> None:
+        """The attempt ends without outputs: keep log and record if it ran, tell it, then clean up."""
+        tools = self._tools
+        log.info(
+            "ended",
+            job=attempt.job_id,
+            attempt=attempt.number,
+            exit_class=outcome.exit_class,
+            reason=outcome.reason,
+            detail=outcome.detail,
+            message=outcome.message,
+        )
+        if attempt.step in _STEPS_WITH_CONTAINER:
+            self._keep_failure(attempt, outcome)
+        event = None
+        if not attempt.superseded:
+            event = tools.reporter.ended(
+                *attempt.key,
+                outcome,
+                started=attempt.facts.get("started", attempt.facts.get("begun")),
+                finished=attempt.facts.get("finished"),
+            )
+        tools.journal.advance(attempt, Step.CLEAN_UP, outcome=outcome, event=event)
+        tools.journal.note(
+            outcome.reason.value,
+            outcome.detail,
+            outcome.message,
+            job_id=attempt.job_id,
+            attempt=attempt.number,
+        )
+        tools.told()
+
+    def _keep_failure(self, attempt: Attempt, outcome: Outcome) -> None:
+        run = self._action_run(attempt)
+        try:
+            self._tools.executor.stop(run)
+            if attempt.step is not Step.START:
+                self._tools.results.keep_failure(attempt, run, outcome)
+        except EngineError as problem:
+            log.warning("log_lost", job=attempt.job_id, attempt=attempt.number, problem=str(problem))
+
+    def _give_up(self, attempt: Attempt, message: str) -> None:
+        if attempt.step is Step.CLEAN_UP:
+            # The result is told already; what is left over is swept at the next start.
+            self._tools.journal.note(
+                Reason.INTERNAL_ERROR.value, "", message, job_id=attempt.job_id, attempt=attempt.number
+            )
+            self._tools.journal.advance(attempt, Step.DONE)
+            return
+        try:
+            self._end(attempt, Outcome(ExitClass.FAILED, Reason.INTERNAL_ERROR, "lost", message))
+        except Exception:
+            # Even keeping the failure failed (a full disk, say): try again later rather than lose the job.
+            log.exception("end_failed", job=attempt.job_id, attempt=attempt.number)
+            self._tools.leaving.wait(10.0)
+
+    # --- values ---
+
+    def _sandboxed(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except SandboxRefused as refused:
+            if refused.detail in _SITE_POLICY_DETAILS:
+                self._tools.halt(refused.message)
+                raise end(Reason.SITE_POLICY, refused.detail, refused.message) from refused
+            if refused.detail == "volume":
+                raise end(Reason.IMAGE_NOT_ALLOWED, refused.detail, refused.message) from refused
+            raise end(Reason.INTERNAL_ERROR, refused.detail, refused.message) from refused
+
+    def _staging(self, attempt: Attempt) -> Path:
+        """The view of an attempt's inputs: on the file system of the high area, since it is hard links."""
+        return self._tools.site.high / "staging" / f"{attempt.job_id}-{attempt.number}"
+
+    def _action_run(self, attempt: Attempt) -> ActionRun:
+        facts = attempt.facts
+        uid = uid_of(facts["slot"])
+        folders = {literal_parent(pattern) for pattern, _level in facts["patterns"]} - {""}
+        return ActionRun(
+            agent_id=self._tools.site.policy.backend,
+            job_id=attempt.job_id,
+            attempt=attempt.number,
+            image_id=facts["image_id"],
+            entrypoint=tuple(facts["entrypoint"]),
+            argv=tuple(facts["argv"]),
+            uid=uid,
+            gid=uid,
+            tree=Path(facts["tree_folder"]),
+            inputs=self._staging(attempt) if facts["needs"] else None,
+            folders=tuple(sorted(folders)),
+            limits=self._tools.limits,
+        )
+
+
+def _workspace(attempt: Attempt) -> str:
+    return workspace_name(attempt.offer.project, attempt.offer.repo, attempt.offer.branch)
+
+
+def _intake_end(error: IntakeError) -> Ended:
+    return end(Reason(error.reason), error.detail, error.message)
+
+
+def _exit(attempt: Attempt) -> Exit:
+    facts = attempt.facts
+    return Exit(
+        status=facts["status"],
+        out_of_memory=facts["out_of_memory"],
+        out_of_time=facts["out_of_time"],
+        out_of_disk=facts["out_of_disk"],
+        started=facts["started"],
+        finished=facts["finished"],
+    )
+
+
+def _exit_outcome(done: Exit) -> Outcome | None:
+    """How a command that did not end well is reported; None for exit status 0 within its limits."""
+    if done.out_of_time:
+        return Outcome(
+            ExitClass.FAILED, Reason.OUT_OF_TIME, "", "The action ran longer than the site allows."
+        )
+    if done.status == 0:
+        return None
+    if done.out_of_memory:
+        return Outcome(
+            ExitClass.FAILED, Reason.OUT_OF_MEMORY, "", "The action needed more memory than it has."
+        )
+    if done.out_of_disk:
+        return Outcome(ExitClass.FAILED, Reason.OUT_OF_DISK, "", "The action's work folder was full.")
+    return Outcome(ExitClass.FAILED, Reason.NONZERO_EXIT, "", f"The command ended with status {done.status}.")

@@ -1,0 +1,235 @@
+"""The agent as a process: start, resume, drain, leave."""
+
+import fcntl
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from jobrunner import __version__
+from jobrunner.agent import clock
+from jobrunner.agent.approvals import check_signers_file
+from jobrunner.agent.dispatch import Desk
+from jobrunner.agent.journal import Attempt, Journal, Step
+from jobrunner.agent.loops import Shared, accept, deliver_loop, heartbeat_loop, poll_loop, work_loop
+from jobrunner.agent.policy import PolicyProblem, Site, load_site
+from jobrunner.agent.procedure import Procedure, Tools
+from jobrunner.agent.report import Reporter
+from jobrunner.agent.results import Results
+from jobrunner.executors.base import EngineError, Executor
+from jobrunner.executors.docker import DockerExecutor
+from jobrunner.privacy.areas import Areas
+from jobrunner.study import Mirrors
+from jobrunner.sync import outbox
+from jobrunner.sync.client import AgentClient
+from jobrunner.sync.messages import PROTOCOL, Hello
+from jobrunner.sync.signing import KeyProblem, load_private_key
+from jobrunner.sync.vocabulary import Reason, Runtime, Stage
+
+log = structlog.get_logger()
+
+_LAST_WORDS_S: Final = 10.0
+_ABORT_S: Final = 30.0
+
+
+class AlreadyRunning(Exception):
+    """Another agent works on the same journal."""
+
+
+class Agent:
+    """One agent of one site. `run` returns when it was told to stop and nothing is left to do."""
+
+    def __init__(self, site: Site, executor: Executor) -> None:
+        self._site = site
+        self._executor = executor
+        self._journal = Journal(site.state / "agent.db")
+        self._desk = Desk(site.policy.limits.slots)
+        self._leaving = threading.Event()
+        self._workers: set[threading.Thread] = set()
+        self._workers_changed = threading.Condition()
+        self._terms = 0
+        reporter = Reporter(_key(site), site.policy.time_grain_s)
+        endpoint = site.endpoint()
+        git_rules = site.git_rules()
+        self._shared = Shared(
+            journal=self._journal,
+            desk=self._desk,
+            hello=Hello(
+                agent_id=site.policy.backend,
+                protocol=PROTOCOL,
+                version=__version__,
+                runtimes=(Runtime.RUNC,),
+                policy_digest=site.digest,
+            ),
+            new_client=lambda: AgentClient(endpoint),
+            start=self._start_worker,
+            stop_attempt=self._stop_attempt,
+            first_event=lambda job, number: reporter.stage(job, number, Stage.PREPARING),
+        )
+        self._procedure = Procedure(
+            Tools(
+                site=site,
+                journal=self._journal,
+                reporter=reporter,
+                executor=executor,
+                mirrors=Mirrors(site.cache / "mirrors", git_rules),
+                git_rules=git_rules,
+                limits=site.limits(),
+                results=Results(Areas(site.high, site.medium), executor, site.policy.backend),
+                told=self._shared.outbox_wake.set,
+                halt=self._halt,
+                leaving=self._leaving,
+            )
+        )
+
+    def run(self) -> int:
+        """Work until TERM (finish what runs) or a second TERM (end what runs). Returns the exit status."""
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGINT, self._on_signal)
+        unfinished = self._journal.open_attempts()
+        self._sweep(unfinished)
+        for loop in (poll_loop, heartbeat_loop, deliver_loop, work_loop):
+            threading.Thread(target=loop, args=(self._shared,), name=loop.__name__, daemon=True).start()
+        self._resume(unfinished)
+        log.info("ready", backend=self._site.policy.backend, mode=self._site.policy.mode, version=__version__)
+        self._shared.stopping.wait()
+        self._wait_for_workers()
+        self._say_last_words()
+        self._shared.finished.set()
+        log.info("stopped")
+        return 0
+
+    # --- work ---
+
+    def _start_worker(self, attempt: Attempt) -> None:
+        def work() -> None:
+            try:
+                self._procedure.run(attempt.job_id, attempt.number)
+            finally:
+                self._desk.give_back(attempt.facts["slot"])
+                with self._workers_changed:
+                    self._workers.discard(threading.current_thread())
+                    self._workers_changed.notify_all()
+
+        thread = threading.Thread(target=work, name=f"{attempt.job_id}-{attempt.number}", daemon=True)
+        with self._workers_changed:
+            self._workers.add(thread)
+        thread.start()
+
+    def _stop_attempt(self, job_id: str, number: int) -> None:
+        # Stopping may take the whole StopTimeout; the loop that heard of it goes on meanwhile.
+        threading.Thread(target=self._procedure.stop, args=(job_id, number), daemon=True).start()
+
+    def _resume(self, unfinished: list[Attempt]) -> None:
+        for attempt in unfinished:
+            if attempt.step is not Step.ACCEPT:
+                self._desk.occupy(attempt.facts["slot"])
+                log.info("resumed", job=attempt.job_id, attempt=attempt.number, step=attempt.step)
+                self._start_worker(attempt)
+        intents = [attempt for attempt in unfinished if attempt.step is Step.ACCEPT]
+        if intents:
+            threading.Thread(target=self._claim_again, args=(intents,), daemon=True).start()
+
+    def _claim_again(self, intents: list[Attempt]) -> None:
+        """A claim was on its way when the agent was killed: the controller may think that the job is ours."""
+        client = self._shared.new_client()
+        for attempt in intents:
+            slot = self._desk.take_free()
+            if slot is None:
+                self._journal.forget_claim(attempt.job_id, attempt.number)
+            elif not accept(self._shared, client, attempt, slot):
+                self._desk.give_back(slot)
+
+    def _sweep(self, unfinished: list[Attempt]) -> None:
+        keep = {f"jr-{attempt.job_id}-{attempt.number}" for attempt in unfinished}
+        try:
+            for name in self._executor.sweep(self._site.policy.backend, keep):
+                log.info("swept", name=name)
+        except EngineError as problem:
+            raise PolicyProblem(
+                f"the container engine does not answer: {problem}. Start it first."
+            ) from problem
+
+    def _halt(self, message: str) -> None:
+        log.error("halted", problem=message)
+        self._desk.halt()
+
+    # --- the end ---
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._terms += 1
+        if self._terms == 1:
+            log.info("draining", signal=number)
+            self._desk.close()
+            self._shared.stopping.set()
+        elif self._terms == 2:
+            log.warning("aborting", signal=number)
+            threading.Thread(target=self._abort, daemon=True).start()
+            # Whatever hangs, the process ends.
+            threading.Timer(_ABORT_S + _LAST_WORDS_S, os._exit, args=(1,)).start()
+
+    def _abort(self) -> None:
+        for attempt in self._journal.open_attempts():
+            self._journal.wish_cancel(attempt.job_id, attempt.number, Reason.BY_SITE)
+            self._stop_attempt(attempt.job_id, attempt.number)
+
+    def _wait_for_workers(self) -> None:
+        with self._workers_changed:
+            self._workers_changed.wait_for(lambda: not self._workers)
+
+    def _say_last_words(self) -> None:
+        """Give the outbox a moment; what cannot be sent now is sent after the next start."""
+        deadline = time.monotonic() + _LAST_WORDS_S
+        while time.monotonic() < deadline:
+            with self._journal.transaction() as connection:
+                if outbox.waiting(connection) == 0:
+                    return
+            self._shared.outbox_wake.set()
+            time.sleep(0.05)
+
+
+def _key(site: Site) -> Ed25519PrivateKey:
+    try:
+        return load_private_key(site.agent_key)
+    except KeyProblem as error:
+        raise PolicyProblem(f"keys.agent_key_file: {error}") from error
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+    )
+
+
+def serve(policy_file: Path) -> int:
+    """Check the site and run its agent. Raises PolicyProblem, JournalProblem or AlreadyRunning."""
+    site = load_site(policy_file)
+    check_signers_file(site)
+    os.umask(0o022)
+    for folder in (site.high, site.state, site.cache):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    site.medium.mkdir(parents=True, exist_ok=True, mode=0o755)
+    lock = os.open(site.state / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise AlreadyRunning(f"another agent runs on {site.state}; stop it first.") from error
+    _log_to_stderr()
+    log.info("starting", policy=site.digest[:12], boot=clock.boot_id())
+    executor = DockerExecutor(site.cache / "work")
+    return Agent(site, executor).run()

@@ -1,0 +1,84 @@
+"""`jobrunner agent`: the service inside the data centre."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobrunner.cli.errors import Stop
+
+app = typer.Typer(help="The agent inside a data centre (for its admins).", no_args_is_help=True)
+
+PolicyFile = Annotated[Path, typer.Argument(help="The site's policy file, as `agent init` wrote it.")]
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where policy and keys shall lie, such as /etc/jobrunner.")],
+    backend: Annotated[str, typer.Option(help="This data centre's slug at the controller.")],
+    controller: Annotated[str, typer.Option(help="Address of the controller, https://...")],
+    git: Annotated[list[str], typer.Option(help="A prefix of allowed repositories; can be given again.")],
+    data: Annotated[Path, typer.Option(help="Where stores, journal and cache shall lie.")] = Path(
+        "/var/lib/jobrunner"
+    ),
+    image: Annotated[
+        list[str] | None, typer.Option(help="NAME:VERSION=sha256:ID; can be given again.")
+    ] = None,
+    mode: Annotated[str, typer.Option(help="production, dev or test.")] = "production",
+) -> None:
+    """Write a commented policy file and the agent's key; print the public key for the controller."""
+    from jobrunner.agent.first_files import AlreadyThere, write_first_files
+    from jobrunner.agent.policy import PolicyProblem
+
+    try:
+        public_key = write_first_files(
+            folder,
+            backend=backend,
+            controller=controller,
+            mode=mode,
+            git=git,
+            data=data.absolute(),
+            images=image or [],
+        )
+    except AlreadyThere as error:
+        raise Stop(f"{error} already exists and was left as it is. Remove it first to start anew.") from error
+    except PolicyProblem as error:
+        raise Stop(str(error)) from error
+    print(
+        f"Wrote agent.toml (the policy of this site: read it), agent_key.pem and allowed_signers to {folder}."
+    )
+    print("The agent's public key, for `jobrunner controller create-backend --public-key`:")
+    print(public_key)
+    print(f"Then put the token which that command prints into {folder}/credential (mode 0600),")
+    print("the data controllers' SSH public keys into allowed_signers, and start")
+    print(f"  jobrunner agent run {folder}/agent.toml")
+
+
+@app.command()
+def run(policy: PolicyFile) -> None:
+    """Run the agent until it is told to stop: TERM lets running jobs finish, a second TERM ends them."""
+    from jobrunner.agent.journal import JournalProblem
+    from jobrunner.agent.policy import PolicyProblem
+    from jobrunner.agent.service import AlreadyRunning, serve
+
+    try:
+        status = serve(policy)
+    except (PolicyProblem, JournalProblem, AlreadyRunning) as error:
+        raise Stop(f"the agent does not start: {error}") from error
+    raise typer.Exit(status)
+
+
+@app.command()
+def status(
+    policy: PolicyFile,
+    last: Annotated[int, typer.Option(min=1, max=1000, help="How many attempts and refusals to show.")] = 20,
+) -> None:
+    """Show what the agent is doing, and the exact reasons that never leave this site."""
+    from jobrunner.agent.policy import PolicyProblem
+    from jobrunner.agent.status import status_lines
+
+    try:
+        for line in status_lines(policy, last):
+            print(line)
+    except PolicyProblem as error:
+        raise Stop(str(error)) from error
