@@ -1,0 +1,96 @@
+"""Empty disk images for attempts: sparse ext4 files, a few of them made ahead.
+
+The file bounds bytes and inodes under every runtime. A disk is used by one attempt and then
+deleted; nothing of it ever reaches another one.
+"""
+
+import errno
+import os
+import secrets
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from jobrunner.executors.base import Limits, SandboxRefused
+
+_MKFS_DEADLINE_S: Final = 120
+
+
+def take(pool: Path, limits: Limits, destination: Path) -> None:
+    """Put an empty disk of this size at `destination`, ready made where there is one.
+
+    Raises SandboxRefused when the host has no room for a full disk, OSError when mkfs fails.
+    """
+    check_room(destination.parent.parent, limits)
+    for ready in pool.glob(f"{_kind(limits)}-*.img"):
+        try:
+            ready.rename(destination)
+            return
+        except FileNotFoundError:
+            continue  # another attempt took it
+    _make(pool, limits).rename(destination)
+
+
+def fill(pool: Path, limits: Limits, count: int) -> None:
+    """Make disks ahead until there are `count` of this size. Half-made ones of a killed agent go."""
+    for missing in range(count - len(list(pool.glob(f"{_kind(limits)}-*.img")))):
+        del missing
+        made = _make(pool, limits)
+        made.rename(made.with_suffix(".img"))
+
+
+def drop_half_made(pool: Path) -> None:
+    """Delete what a killed agent left half made. Only while nobody makes disks here."""
+    for half in pool.glob("*.new"):
+        half.unlink(missing_ok=True)
+
+
+def check_room(attempts: Path, limits: Limits) -> None:
+    """Raise SandboxRefused unless the host could take this disk and all others of `attempts` when full.
+
+    The files are sparse: without this sum many half-empty disks could fill the host together.
+    """
+    promised = 0
+    for disk in attempts.glob("*/disk.img"):
+        try:
+            status = disk.stat()
+        except FileNotFoundError:
+            continue  # its attempt is being cleaned up
+        promised += max(0, status.st_size - status.st_blocks * 512)
+    host = os.statvfs(attempts)
+    free = host.f_bavail * host.f_frsize
+    if promised + limits.disk > free:
+        raise SandboxRefused(
+            "disk_low",
+            f"a disk of {limits.disk} bytes is asked for and {promised} are promised to others, "
+            f"but only {free} are free; free some space or lower the disk limit in the site policy",
+        )
+
+
+def _kind(limits: Limits) -> str:
+    return f"{limits.disk}-{limits.inodes}"
+
+
+def _make(pool: Path, limits: Limits) -> Path:
+    path = pool / f"{_kind(limits)}-{secrets.token_hex(8)}.new"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.truncate(descriptor, limits.disk)
+    finally:
+        os.close(descriptor)
+    command = ["mkfs.ext4", "-q", "-F", "-b", "4096", "-m", "0", "-N", str(limits.inodes)]
+    # No journal: a disk that was in use at a power cut is never used again.
+    command += ["-O", "^has_journal,^resize_inode", "-E", "lazy_itable_init=1,nodiscard", str(path)]
+    done = subprocess.run(
+        command,
+        env={"PATH": "/usr/sbin:/sbin:/usr/bin:/bin", "LC_ALL": "C"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=_MKFS_DEADLINE_S,
+        check=False,
+    )
+    if done.returncode != 0:
+        path.unlink(missing_ok=True)
+        reason = done.stderr.decode(errors="replace").strip()[:500]
+        raise OSError(errno.EIO, f"mkfs.ext4 could not make the disk of an attempt: {reason}")
+    return path

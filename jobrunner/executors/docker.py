@@ -1,0 +1,244 @@
+"""The executor that meets base.Executor with a Docker engine."""
+
+import os
+import time
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from jobrunner.executors import disks, engine_call, workspace
+from jobrunner.executors.base import (
+    MIB,
+    PROFILE,
+    ActionRun,
+    ContainerLost,
+    EngineError,
+    Exit,
+    Found,
+    Limits,
+    SandboxRefused,
+)
+from jobrunner.executors.engine import Engine, cgroup_is_gone
+from jobrunner.executors.workspace import Workspace
+
+# The wait call is renewed this often, so that an engine which went away is noticed.
+_LONGEST_WAIT_S: Final = 600.0
+# How long the kernel may take to give up the cgroup of a dead container.
+_CGROUP_DEADLINE_S: Final = 10.0
+
+
+class DockerExecutor:
+    """Runs attempts with the Docker engine of this host. Safe to use from several threads.
+
+    `work` holds the disks of the attempts and belongs to this agent alone. `pool_size` empty disks
+    of each size in use are kept ready. `engine_url` is another engine than that of the usual socket.
+    Raises SandboxRefused when `work` cannot be used, EngineError when there is no engine.
+    """
+
+    def __init__(self, work: Path, pool_size: int = 2, engine_url: str | None = None) -> None:
+        workspace.open_work(work)
+        self._work = work
+        self._pool_size = pool_size
+        self._engine = Engine(engine_url)
+
+    def close(self) -> None:
+        """Give the connections to the engine back."""
+        self._engine.close()
+
+    def fill_pool(self, limits: Limits) -> None:
+        """Make disks ahead for runs with these limits. For a moment when nobody waits."""
+        with _host("make disks"):
+            disks.fill(self._work / "pool", limits, self._pool_size)
+
+    def image_present(self, image_id: str) -> bool:
+        """See base.Executor."""
+        return self._engine.image(image_id) is not None
+
+    def prepare(self, run: ActionRun) -> None:
+        """See base.Executor."""
+        space = self._space(run.name)
+        with _host("prepare the workspace"):
+            workspace.prepare(space, run)
+        self._engine.make_volume(run.name, workspace.overlay(space, run), run.labels)
+
+    def start(self, run: ActionRun) -> None:
+        """See base.Executor."""
+        seen = self._engine.inspect(run.name)
+        if seen is not None:
+            self._check_owner(run, seen)
+            if seen["State"]["Status"] != "created":
+                return
+            self._engine.remove(run.name, force=False)
+        space = self._space(run.name)
+        workspace.claim_uid(space, run)
+        if not space.ready.exists():
+            raise EngineError(f"{run.name} was not prepared")
+        try:
+            self._create(run)
+            self._engine.start(run.name)
+        except SandboxRefused:
+            # Only here: after any other error it may have started, and nothing may run twice.
+            self._engine.remove(run.name, force=False)
+            raise
+
+    def wait(self, run: ActionRun, deadline_s: float | None = None) -> Exit:
+        """See base.Executor."""
+        over = None if deadline_s is None else _boot_time() + deadline_s
+        while True:
+            seen = self._engine.inspect(run.name)
+            if seen is None or seen["State"]["Status"] == "created":
+                raise ContainerLost(f"{run.name} is not there or was never started")
+            if not seen["State"]["Running"]:
+                return self._exit(run, seen["State"])
+            if over is None:
+                over = _started(seen["State"]["Pid"]) + run.limits.wall_clock_s
+            left = over - _boot_time()
+            if left > 0:
+                self._engine.wait(run.name, min(left, _LONGEST_WAIT_S))
+            else:
+                self._space(run.name).late.touch(mode=0o600)
+                self.stop(run)
+
+    def stop(self, run: ActionRun) -> None:
+        """See base.Executor."""
+        if self._engine.inspect(run.name) is None:
+            return
+        self._engine.stop(run.name, run.limits.stop_s)
+        self._check_dead(run)
+
+    def save_log(self, run: ActionRun, destination: BinaryIO | int, limit: int = 20 * MIB) -> None:
+        """See base.Executor."""
+        kept: deque[bytes] = deque()
+        size = 0
+        for piece in self._engine.log(run.name):
+            kept.append(piece)
+            size += len(piece)
+            while size - len(kept[0]) >= limit:
+                size -= len(kept.popleft())
+        if size > limit:
+            kept[0] = kept[0][size - limit :]
+        if isinstance(destination, int):
+            with open(destination, "wb", closefd=False) as file:
+                file.writelines(kept)
+        else:
+            destination.writelines(kept)
+
+    def open_outputs(self, run: ActionRun) -> AbstractContextManager[int]:
+        """See base.Executor."""
+        self._check_dead(run)
+        space = self._space(run.name)
+        with _host("make the outputs read-only"):
+            workspace.freeze(space)
+        return workspace.open_upper(space)
+
+    def clean_up(self, run: ActionRun) -> None:
+        """See base.Executor."""
+        self._remove(run.name)
+        self.fill_pool(run.limits)
+
+    def find(self, agent_id: str) -> list[Found]:
+        """See base.Executor."""
+        return self._engine.containers(agent_id)
+
+    def sweep(self, agent_id: str, keep: Collection[str]) -> list[str]:
+        """See base.Executor."""
+        names = {found.name for found in self._engine.containers(agent_id)}
+        names.update(self._engine.volumes(agent_id))
+        names.update(workspace.owned_by(self._work, agent_id))
+        gone = sorted(names.difference(keep))
+        for name in gone:
+            self._remove(name)
+        return gone
+
+    def _space(self, name: str) -> Workspace:
+        return Workspace(self._work, name)
+
+    def _create(self, run: ActionRun) -> None:
+        image = self._engine.image(run.image_id)
+        if image is None:
+            raise SandboxRefused("image", f"the engine has no image {run.image_id}")
+        config: Mapping[str, Any] = image.get("Config") or {}
+        if config.get("Volumes"):
+            raise SandboxRefused("volume", f"image {run.image_id} declares a VOLUME, which has no size limit")
+        body = engine_call.create_body(PROFILE, run, config)
+        warnings = self._engine.create(run.name, body)
+        if warnings:
+            raise SandboxRefused("sandbox", f"the engine warns: {'; '.join(warnings)[:1000]}")
+        seen = self._engine.inspect(run.name)
+        if seen is None:
+            raise EngineError(f"{run.name} is gone right after it was created")
+        wrong = engine_call.differences(PROFILE, body, seen, config, run.name)
+        if wrong:
+            raise SandboxRefused("sandbox", f"the engine made another container: {'; '.join(wrong)[:1000]}")
+
+    def _check_owner(self, run: ActionRun, seen: Mapping[str, Any]) -> None:
+        labels = seen["Config"].get("Labels") or {}
+        if any(labels.get(key) != value for key, value in run.labels.items()):
+            raise SandboxRefused("sandbox", f"a container {run.name} of somebody else is in the way")
+        if seen["Image"] != run.image_id:
+            raise SandboxRefused("sandbox", f"container {run.name} runs another image")
+
+    def _check_dead(self, run: ActionRun) -> None:
+        seen = self._engine.inspect(run.name)
+        if seen is None:
+            return
+        if seen["State"]["Running"] or seen["State"]["Pid"]:
+            raise EngineError(f"{run.name} still runs")
+        over = time.monotonic() + _CGROUP_DEADLINE_S
+        while not cgroup_is_gone(seen["Id"]):
+            if time.monotonic() > over:
+                raise EngineError(f"{run.name} ended, but its cgroup is still there")
+            time.sleep(0.01)
+
+    def _exit(self, run: ActionRun, state: Mapping[str, Any]) -> Exit:
+        space = self._space(run.name)
+        status = int(state["ExitCode"])
+        late = space.late.exists()
+        return Exit(
+            status=status,
+            # The engine's flag also stands when only a child was killed and the job went on well.
+            out_of_memory=bool(state["OOMKilled"]) and status != 0 and not late,
+            out_of_time=late,
+            out_of_disk=status != 0 and not late and workspace.is_full(space),
+            started=_seconds(state["StartedAt"]),
+            finished=_seconds(state["FinishedAt"]),
+        )
+
+    def _remove(self, name: str) -> None:
+        self._engine.remove(name, force=True)
+        space = self._space(name)
+        with _host("remove the workspace"):
+            workspace.unmount_overlay(space)
+        self._engine.remove_volume(name)
+        with _host("remove the workspace"):
+            workspace.clean_up(space)
+
+
+def _boot_time() -> float:
+    """Seconds since the host started, sleep included; nobody can set this clock."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _started(pid: int) -> float:
+    """When the process started, in boot time (proc(5), field 22 of stat)."""
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return _boot_time()  # it has just ended; the next look will say so
+    return int(after_name[19]) / os.sysconf("SC_CLK_TCK")
+
+
+def _seconds(engine_time: str) -> int:
+    """Seconds since 1970 of the engine's RFC 3339 time with nanoseconds."""
+    return int(datetime.fromisoformat(f"{engine_time[:19]}+00:00").timestamp())
+
+
+@contextmanager
+def _host(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise EngineError(f"could not {doing}: {error}") from error

@@ -1,0 +1,162 @@
+"""The calls to a Docker engine that the executor needs, each with a deadline and typed errors."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import docker
+import docker.errors
+import requests.exceptions
+
+from jobrunner.executors.base import EngineError, Found, SandboxRefused
+
+_DEADLINE_S: Final = 120
+_CONNECTIONS: Final = 64
+# Where engines keep the cgroup of a container, under cgroup v1 and v2, by cgroupfs and by systemd.
+_CGROUPS: Final = (
+    "docker/{id}",
+    "*/docker/{id}",
+    "system.slice/docker-{id}.scope",
+    "*/system.slice/docker-{id}.scope",
+)
+
+
+class Engine:
+    """One engine. Every call raises EngineError when there is no proper answer in time."""
+
+    def __init__(self, url: str | None = None) -> None:
+        with _errors("connect"):
+            # Any: the published types leave half of its calls out.
+            self._client: Any = docker.APIClient(
+                base_url=url, version="auto", timeout=_DEADLINE_S, max_pool_size=_CONNECTIONS
+            )
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._client.close()
+
+    def image(self, image_id: str) -> Mapping[str, Any] | None:
+        """What the engine says of an image; None when there is none of this id."""
+        with _errors("inspect the image"):
+            try:
+                found: dict[str, Any] = self._client.inspect_image(image_id)
+            except docker.errors.ImageNotFound:
+                return None
+        return found if found.get("Id") == image_id else None
+
+    def make_volume(self, name: str, options: Mapping[str, str], labels: Mapping[str, str]) -> None:
+        """Make a volume of the local driver. Raises SandboxRefused when another one has this name."""
+        with _errors("make the volume"):
+            self._client.create_volume(name, "local", dict(options), dict(labels))
+            got = self._client.inspect_volume(name)
+        if (got["Driver"], got["Options"], got["Labels"]) != ("local", dict(options), dict(labels)):
+            raise SandboxRefused("sandbox", f"the engine has another volume with the name {name}")
+
+    def create(self, name: str, body: dict[str, Any]) -> list[str]:
+        """Make a container; returns the engine's warnings. Raises SandboxRefused."""
+        with _errors("create the container"):
+            try:
+                made = self._client.create_container_from_config(body, name)
+            except docker.errors.NotFound as error:
+                raise SandboxRefused("image", f"the engine has no image {body['Image']}") from error
+        return list(made.get("Warnings") or [])
+
+    def start(self, name: str) -> None:
+        """Start a container. Raises SandboxRefused when the engine finds a setting wrong only now."""
+        with _errors("start the container"):
+            self._client.start(name)
+
+    def inspect(self, name: str) -> dict[str, Any] | None:
+        """Everything the engine knows of a container; None when there is none."""
+        with _errors("inspect the container"):
+            try:
+                found: dict[str, Any] = self._client.inspect_container(name)
+            except docker.errors.NotFound:
+                return None
+        return found
+
+    def wait(self, name: str, seconds: float) -> None:
+        """Return when the container has stopped, or after `seconds`; the caller looks which it was."""
+        with _errors("wait for the container"):
+            try:
+                self._client.wait(name, timeout=max(seconds, 0.001), condition="not-running")
+            except (requests.exceptions.Timeout, requests.exceptions.ConnectionError, docker.errors.NotFound):
+                return
+
+    def stop(self, name: str, grace_s: int) -> None:
+        """TERM, and kill after `grace_s`. Returns when it is dead; nothing happens where it is not there."""
+        with _errors("stop the container"):
+            try:
+                self._client.stop(name, timeout=grace_s)
+            except docker.errors.NotFound:
+                return
+
+    def log(self, name: str) -> Iterator[bytes]:
+        """Stdout and stderr in the order in which the engine got them, piece by piece."""
+        with _errors("read the log"):
+            try:
+                yield from self._client.logs(name, stdout=True, stderr=True, stream=True)
+            except docker.errors.NotFound:
+                return
+
+    def remove(self, name: str, *, force: bool) -> None:
+        """Remove a container; without `force` a running one stays. Nothing happens where there is none."""
+        with _errors("remove the container"):
+            try:
+                self._client.remove_container(name, force=force)
+            except docker.errors.NotFound:
+                return
+            except docker.errors.APIError as error:
+                if error.status_code != 409:  # runs, or somebody else removes it right now
+                    raise
+
+    def remove_volume(self, name: str) -> None:
+        """Remove a volume; nothing happens where there is none."""
+        with _errors("remove the volume"):
+            try:
+                self._client.remove_volume(name)
+            except docker.errors.NotFound:
+                return
+
+    def containers(self, agent_id: str) -> list[Found]:
+        """Containers with the label of this agent."""
+        with _errors("list the containers"):
+            listed = self._client.containers(all=True, filters={"label": f"jobrunner.agent={agent_id}"})
+        return [
+            Found(
+                name=entry["Names"][0].removeprefix("/"),
+                job_id=entry["Labels"].get("jobrunner.job", ""),
+                attempt=int(entry["Labels"].get("jobrunner.attempt", "0")),
+                running=entry["State"] in ("running", "paused", "restarting"),
+            )
+            for entry in listed
+            if entry["Labels"].get("jobrunner.agent") == agent_id
+        ]
+
+    def volumes(self, agent_id: str) -> list[str]:
+        """Names of the volumes with the label of this agent."""
+        with _errors("list the volumes"):
+            listed = self._client.volumes(filters={"label": f"jobrunner.agent={agent_id}"})
+        volumes = listed.get("Volumes") or []
+        return [v["Name"] for v in volumes if (v["Labels"] or {}).get("jobrunner.agent") == agent_id]
+
+
+def cgroup_is_gone(container_id: str) -> bool:
+    """Whether no cgroup of this container is left, so that no process of it can be."""
+    root = Path("/sys/fs/cgroup")
+    return not any(next(root.glob(form.format(id=container_id)), None) for form in _CGROUPS)
+
+
+@contextmanager
+def _errors(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except docker.errors.APIError as error:
+        said = str(error.explanation or error)[:1000]
+        if error.status_code == 400:
+            detail = "runtime" if "runtime specified" in said else "sandbox"
+            raise SandboxRefused(detail, f"the engine would not {doing}: {said}") from error
+        raise EngineError(f"could not {doing}: {said}") from error
+    except (docker.errors.DockerException, requests.exceptions.RequestException, KeyError) as error:
+        raise EngineError(f"could not {doing}: the engine gave no proper answer ({error})") from error

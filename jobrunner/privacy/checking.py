@@ -1,0 +1,180 @@
+"""Checking moderately sensitive files and the log by content: threats.md section 4 item 10.
+
+Every file gets a report. One that makes the check die, hang or raise gets SDC099, and the rest goes on.
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from jobrunner import __version__
+from jobrunner.privacy import frames
+from jobrunner.privacy.confined_process import ConfinedProcess, NotConfined
+from jobrunner.privacy.disclosure import engine, rulebook
+from jobrunner.privacy.disclosure.findings import FileReport, Report, file_report_from
+from jobrunner.privacy.disclosure.rulebook import Rulebook
+from jobrunner.privacy.levels import MODERATELY
+from jobrunner.privacy.logs import log_tail
+from jobrunner.privacy.outputs import CollectedFile
+
+# How long after its own deadline the kernel may take to kill a child before the whole worker is ended.
+_GRACE_SECONDS = 5
+_WORDS = frozenset({"time limit", "check failed"})
+
+
+@dataclass(frozen=True, slots=True)
+class CheckLimits:
+    """Limits for each file: bytes of address space, seconds of CPU and of wall clock; and seconds for all."""
+
+    memory_bytes: int = 256 * 1024**2
+    cpu_seconds: int = 10
+    wall_seconds: int = 20
+    total_seconds: float = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    path: str
+    stored: Path
+    sha256: str
+    size: int
+    is_log: bool
+
+
+def check_files(
+    files: Sequence[CollectedFile],
+    *,
+    log: Path | None = None,
+    log_name: str = "metadata/job.log",
+    subject: Mapping[str, str] | None = None,
+    book: bytes | None = None,
+    uid: int,
+    gid: int,
+    limits: CheckLimits = CheckLimits(),
+) -> Report:
+    """The report on the moderately sensitive ones of `files` and on the last 1 MiB of `log`.
+
+    `book`: a rulebook in TOML, the default one without it. `uid`, `gid`: the user to check as, which must
+    not be the agent's; ignored without root. `subject`: project, workspace, job, commit, for the report.
+    Raises rulebook.RulebookError. A file that could not be checked is in the report with SDC099, also when
+    no process can be started at all.
+    """
+    source = rulebook.default_rulebook() if book is None else book
+    rules = rulebook.load(source)
+    started = int(time.time())
+    requests = [
+        _Request(file.path, file.stored, file.sha256, file.size, False)
+        for file in files
+        if file.level == MODERATELY
+    ]
+    if log is not None:
+        tail = log_tail(log)
+        requests.append(_Request(log_name, log, hashlib.sha256(tail).hexdigest(), len(tail), True))
+    with _Checker(source, rules, uid, gid, limits) as checker:
+        reports = list(checker.reports(requests))
+    of_log = reports.pop() if log is not None else None
+    return Report(
+        engine=__version__,
+        rulebook=rules.quoted,
+        subject=dict(subject or {}),
+        started=started,
+        finished=int(time.time()),
+        files=tuple(reports),
+        log=of_log,
+    )
+
+
+class _Checker:
+    """Holds the worker, and starts another when it breaks."""
+
+    def __init__(self, source: bytes, book: Rulebook, uid: int, gid: int, limits: CheckLimits) -> None:
+        self.source = source
+        self.book = book
+        self.uid = uid
+        self.gid = gid
+        self.limits = limits
+        self.worker: ConfinedProcess | None = None
+
+    def __enter__(self) -> "_Checker":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def reports(self, requests: Sequence[_Request]) -> Iterator[FileReport]:
+        """One report for each request, in order."""
+        deadline = time.monotonic() + self.limits.total_seconds
+        for number, request in enumerate(requests):
+            if time.monotonic() > deadline:
+                yield self._unchecked(request, "time limit")
+                continue
+            try:
+                yield self._ask(number, request)
+            except (frames.BrokenConversation, NotConfined, OSError):
+                self._stop()
+                yield self._unchecked(request, "check failed")
+
+    def _ask(self, number: int, request: _Request) -> FileReport:
+        worker = self._started()
+        fd = os.open(request.stored, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            question = {
+                "id": number,
+                "path": request.path,
+                "sha256": request.sha256,
+                "is_log": request.is_log,
+            }
+            frames.send(worker.connection, question, fd)
+        finally:
+            os.close(fd)
+        while True:
+            received = frames.receive(worker.connection)
+            if received is None:
+                raise frames.BrokenConversation("the worker ended")
+            answer, extra = received
+            if extra is not None:
+                os.close(extra)
+                raise frames.BrokenConversation("the worker sent a file")
+            if "died" in answer:
+                why = answer["died"]
+                return self._unchecked(request, why if why in _WORDS else "check failed")
+            if answer.get("id") == number:
+                return self._trusted(request, answer)
+
+    def _trusted(self, request: _Request, answer: Mapping[str, object]) -> FileReport:
+        """The report as sent, if it is a report on this very file."""
+        try:
+            report = file_report_from(answer["report"])  # type: ignore[arg-type]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise frames.BrokenConversation("the worker sent no report") from error
+        if (report.path, report.sha256) != (request.path, request.sha256):
+            raise frames.BrokenConversation("the worker sent a report on another file")
+        return report
+
+    def _started(self) -> ConfinedProcess:
+        if self.worker is None:
+            limits = self.limits
+            self.worker = ConfinedProcess(
+                "jobrunner.privacy.worker",
+                [limits.cpu_seconds, limits.wall_seconds, limits.memory_bytes],
+                uid=self.uid,
+                gid=self.gid,
+                timeout=limits.wall_seconds + _GRACE_SECONDS,
+                first={"rulebook": self.source.decode("utf-8")},
+                own_network=True,
+            )
+        return self.worker
+
+    def _stop(self) -> None:
+        if self.worker is not None:
+            self.worker.stop()
+            self.worker = None
+
+    def _unchecked(self, request: _Request, why: str) -> FileReport:
+        return engine.unchecked(request.path, request.size, request.sha256, self.book, why)

@@ -1,0 +1,104 @@
+"""Collecting what a job wrote, seen from the agent: threats.md section 4 items 2 to 8.
+
+The walk is done by `collector.py` in a process with the job's rights. What it hands over is checked here
+again from the start: the name, the patterns, the kind of file, and that this path leads to this inode.
+"""
+
+from collections.abc import Collection as AnyOf
+from collections.abc import Mapping, Sequence
+
+from jobrunner.pipeline.patterns import PatternSet
+from jobrunner.privacy import frames, names
+from jobrunner.privacy.alike import look_alikes, shown
+from jobrunner.privacy.confined_process import ConfinedProcess, NotConfined
+from jobrunner.privacy.conversation import Conversation, Heard
+from jobrunner.privacy.levels import level_named
+from jobrunner.privacy.outputs import (
+    CollectedFile,
+    Collection,
+    CollectLimits,
+    CollectorFailed,
+    OutputsMissing,
+    OutputsRefused,
+    Untouched,
+)
+from jobrunner.privacy.runs import RunFolder
+
+__all__ = [
+    "CollectLimits",
+    "CollectedFile",
+    "Collection",
+    "CollectorFailed",
+    "OutputsMissing",
+    "OutputsRefused",
+    "Untouched",
+    "collect",
+]
+
+
+def collect(
+    root_fd: int,
+    patterns: Sequence[tuple[str, str]],
+    *,
+    into: RunFolder,
+    uid: int,
+    gid: int,
+    inputs: AnyOf[str] = (),
+    untouched: Mapping[str, Untouched] | None = None,
+    limits: CollectLimits = CollectLimits(),  # noqa: B008 (frozen)
+) -> Collection:
+    """Copy every file below `root_fd` that a pattern matches into the run folder `into`.
+
+    `patterns`: (pattern, level as in project.yaml). `uid`, `gid`: the attempt's; ignored without root.
+    `inputs`: paths of staged inputs; one that lies here was changed by the job and is refused if matched.
+    `untouched`: for a work folder that is a copy and no overlay, what was put there; files that are still
+    the same are no outputs.
+
+    The job's processes must be gone. Raises OutputsRefused, OutputsMissing (in this order) and
+    CollectorFailed; the run folder then holds no file.
+    """
+    levels: dict[str, list[str]] = {}
+    for pattern, level in patterns:
+        levels.setdefault(pattern, []).append(level_named(level))
+    wanted = PatternSet(list(levels))
+    into.empty_files()
+    conversation = Conversation(root_fd, wanted, levels, into, frozenset(inputs), untouched or {}, limits)
+    state = conversation.state
+    try:
+        _converse(conversation, uid, gid)
+        for path, other in names.collisions([file.path for file in state.files], ()):
+            state.refused.append((path, f"its name collides with {shown(other)}"))
+        if state.refused:
+            raise OutputsRefused(state.refused)
+        _require_all(list(levels), wanted, state)
+        return Collection(tuple(sorted(state.files, key=lambda file: file.path)), _notes(state))
+    except BaseException:
+        into.empty_files()
+        raise
+
+
+def _converse(conversation: Conversation, uid: int, gid: int) -> None:
+    root_fd = conversation.root_fd
+    seconds = conversation.limits.seconds
+    try:
+        collector = ConfinedProcess(
+            "jobrunner.privacy.collector", [root_fd], uid=uid, gid=gid, timeout=seconds, inherited=[root_fd]
+        )
+        try:
+            conversation.run(collector.connection)
+        finally:
+            collector.stop()
+    except (frames.BrokenConversation, NotConfined) as error:
+        raise CollectorFailed(str(error)) from error
+
+
+def _require_all(patterns: Sequence[str], wanted: PatternSet, state: Heard) -> None:
+    matched = {pattern for file in state.files for pattern in wanted.matching(file.path)}
+    missing = [pattern for pattern in patterns if pattern not in matched]
+    if missing:
+        known = state.others + [file.path for file in state.files]
+        raise OutputsMissing(missing, look_alikes(missing, known), state.oddities)
+
+
+def _notes(state: Heard) -> tuple[str, ...]:
+    return tuple(state.oddities + state.notes)

@@ -1,0 +1,79 @@
+"""Small steps that survive a power cut: fsync of files and folders, replacement by rename."""
+
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+TEMPORARY = ".jr-new-"
+
+
+def sync_file(path: Path) -> None:
+    """fsync a file, or a folder with its names, without following a link at its end."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_tree(root: Path) -> None:
+    """fsync every file and folder below `root`, and `root` itself. There must be no links."""
+    for folder, _folders, files in os.walk(root, topdown=False):
+        for name in files:
+            sync_file(Path(folder, name))
+        sync_file(Path(folder))
+
+
+def sync_folders(folders: Iterable[Path]) -> None:
+    """fsync each of these folders that still exists."""
+    for folder in set(folders):
+        try:
+            sync_file(folder)
+        except FileNotFoundError:
+            continue
+
+
+def write_new(path: Path, content: bytes, mode: int = 0o444) -> None:
+    """Replace `path` by a file with this content: a reader sees the old one whole or the new one whole."""
+    temporary = temporary_beside(path)
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fchmod(fd, mode)
+            os.fsync(fd)
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_file(path.parent)
+
+
+def link_new(source: Path, path: Path) -> None:
+    """Make `path` a hard link to `source`, in place of what was there. Raises OSError (EXDEV)."""
+    temporary = temporary_beside(path)
+    os.link(source, temporary, follow_symlinks=False)
+    try:
+        # rename does nothing when both names are the same file already, and the temporary one stays
+        temporary.rename(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def temporary_beside(path: Path) -> Path:
+    """A name in the same folder that no output can have been given by accident."""
+    return path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
+
+
+def make_folders(path: Path, mode: int = 0o755) -> None:
+    """Make `path` and its missing parents, each synced into its parent."""
+    if path.is_dir():
+        return
+    make_folders(path.parent, mode)
+    try:
+        path.mkdir(mode)
+    except FileExistsError:
+        return
+    sync_file(path.parent)

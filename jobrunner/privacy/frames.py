@@ -1,0 +1,101 @@
+"""Messages with at most one open file each, over a stream socket between two of our processes.
+
+A message is a length (4 bytes) and that many bytes of JSON. The file travels with the length (SCM_RIGHTS).
+Only the standard library is imported, since the collector and the checking worker start with this.
+"""
+
+import array
+import json
+import os
+import socket
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+LARGEST = 4 * 1024 * 1024
+_LENGTH = struct.Struct("!I")
+# Room for more than one fd, so that a peer that sends two is seen and not cut off by the kernel.
+_ROOM_FOR_FDS = 8
+
+
+class BrokenConversation(Exception):
+    """The other process ended, went silent past the deadline, or sent something that is no message."""
+
+
+def send(connection: socket.socket, message: Mapping[str, Any], fd: int | None = None) -> None:
+    """Send one message and, if given, a copy of `fd`. Raises BrokenConversation."""
+    body = json.dumps(message, separators=(",", ":")).encode("ascii")
+    if len(body) > LARGEST:
+        raise BrokenConversation("a message is too long")
+    head = _LENGTH.pack(len(body))
+    try:
+        if fd is None:
+            connection.sendall(head + body)
+        else:
+            sent = socket.send_fds(connection, [head], [fd])
+            connection.sendall(head[sent:] + body)
+    except OSError as error:
+        raise BrokenConversation("the other process has gone") from error
+
+
+def receive(connection: socket.socket) -> tuple[dict[str, Any], int | None] | None:
+    """The next message and the file that came with it, or None when the other side has closed.
+
+    The caller owns the fd, which is closed on exec. Waits as long as the socket's own timeout. Raises
+    BrokenConversation.
+    """
+    fds: list[int] = []
+    try:
+        head = _receive_head(connection, fds)
+        if head == b"":
+            return None
+        (length,) = _LENGTH.unpack(head)
+        if length > LARGEST or len(fds) > 1:
+            raise BrokenConversation("a message is too long or carries too many files")
+        message = json.loads(_receive_exactly(connection, length))
+        if not isinstance(message, dict):
+            raise BrokenConversation("a message is no mapping")
+    except (OSError, ValueError, RecursionError, struct.error) as error:
+        _close_all(fds)
+        raise BrokenConversation("the other process has gone or sent no message") from error
+    except BrokenConversation:
+        _close_all(fds)
+        raise
+    return message, fds[0] if fds else None
+
+
+def _receive_head(connection: socket.socket, fds: list[int]) -> bytes:
+    head = b""
+    while len(head) < _LENGTH.size:
+        data, ancillary, _flags, _address = connection.recvmsg(
+            _LENGTH.size - len(head), socket.CMSG_SPACE(_ROOM_FOR_FDS * array.array("i").itemsize)
+        )
+        for level, kind, payload in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                received = array.array("i")
+                received.frombytes(payload[: len(payload) - len(payload) % received.itemsize])
+                fds.extend(received)
+        if data == b"":
+            if head:
+                raise BrokenConversation("a message was cut short")
+            break
+        head += data
+    for fd in fds:
+        os.set_inheritable(fd, False)
+    return head
+
+
+def _receive_exactly(connection: socket.socket, length: int) -> bytes:
+    pieces = []
+    while length:
+        piece = connection.recv(min(length, 1 << 18))
+        if piece == b"":
+            raise BrokenConversation("a message was cut short")
+        pieces.append(piece)
+        length -= len(piece)
+    return b"".join(pieces)
+
+
+def _close_all(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)

@@ -1,0 +1,197 @@
+"""manifest.json of a workspace: the fields that existing site tools know (design.md section 6). Pure."""
+
+import hashlib
+import json
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from jobrunner.privacy import names
+from jobrunner.privacy.alike import shown
+from jobrunner.privacy.levels import MODERATELY
+from jobrunner.privacy.outputs import OutputsRefused
+from jobrunner.privacy.records import RunOutput, RunRecord
+
+Manifest = dict[str, Any]
+
+_TOP = frozenset({"workspace", "repo", "project", "backend", "outputs", "actions"})
+_WORKSPACE = re.compile(r"[a-z0-9][a-z0-9-]{0,127}")
+# Rule PS020 of the pipeline file, asked again before a path is built.
+_ACTION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,127}")
+
+
+class ManifestBroken(Exception):
+    """A manifest.json that cannot be read: nothing is published over it until the operator has looked."""
+
+
+def require_names(workspace: str, action: str) -> None:
+    """Raise ValueError unless both may become names of files."""
+    if not _WORKSPACE.fullmatch(workspace):
+        raise ValueError("a workspace name has signs of a-z, 0-9 and -")
+    if not _ACTION.fullmatch(action):
+        raise ValueError("an action id has signs of A-Z, a-z, 0-9, `.`, `_` and `-`")
+
+
+def load(content: bytes) -> Manifest:
+    """The manifest in `content`. Raises ManifestBroken."""
+    try:
+        manifest = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ManifestBroken("manifest.json is not JSON") from error
+    if not isinstance(manifest, dict) or set(manifest) != _TOP:
+        raise ManifestBroken("manifest.json has other fields than it should")
+    if not isinstance(manifest["outputs"], dict) or not isinstance(manifest["actions"], dict):
+        raise ManifestBroken("manifest.json has no mapping of outputs and actions")
+    return manifest
+
+
+def dump(manifest: Manifest) -> bytes:
+    """The bytes of manifest.json: keys sorted, UTF-8."""
+    return (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode("utf-8")
+
+
+def is_older(manifest: Manifest | None, record: RunRecord) -> bool:
+    """Whether a higher attempt of the same job is already current."""
+    current = _action(manifest, record.facts.action)
+    return current is not None and current["job_id"] == record.job_id and current["attempt"] > record.attempt
+
+
+def require_free(
+    manifest: Manifest | None, action: str, paths: Collection[str], actions: Collection[str] | None = None
+) -> None:
+    """Raise OutputsRefused for each of `paths` that belongs to, or collides with, another action's output.
+
+    `actions`: the actions of project.yaml at this commit, if known. An action that the file no longer has
+    owns nothing any more, so that an action can be renamed.
+    """
+    owners = {
+        path: entry["action"]
+        for path, entry in (manifest["outputs"] if manifest else {}).items()
+        if entry["action"] != action and (actions is None or entry["action"] in actions)
+    }
+    refused = [(path, f"it is an output of action {owners[path]}") for path in paths if path in owners]
+    for path, other in names.collisions(paths, owners):
+        refused.append((path, f"its name collides with {shown(other)}"))
+    if refused:
+        raise OutputsRefused(refused)
+
+
+def with_run(manifest: Manifest | None, record: RunRecord, backend: str) -> Manifest:
+    """A new manifest in which `record` is the current run of its action. The old one is left as it is."""
+    facts = record.facts
+    ours = {output.path: _output_entry(record, output) for output in record.outputs}
+    old_outputs = manifest["outputs"] if manifest else {}
+    others = {path: entry for path, entry in old_outputs.items() if entry["action"] != facts.action}
+    # After `require_free` these can only belong to actions that project.yaml no longer has.
+    replaced = {other for _path, other in names.collisions(ours, others)} | set(ours)
+    kept = {path: entry for path, entry in others.items() if path not in replaced}
+    return {
+        "workspace": facts.workspace,
+        "repo": facts.repo,
+        "project": facts.project,
+        "backend": backend,
+        "outputs": {**kept, **ours},
+        "actions": {**(manifest["actions"] if manifest else {}), facts.action: _action_entry(record)},
+    }
+
+
+def medium_part(manifest: Manifest) -> Manifest:
+    """What the medium area may know: nothing about highly sensitive files, not even their names."""
+    outputs = {path: entry for path, entry in manifest["outputs"].items() if entry["level"] == MODERATELY}
+    return {**manifest, "outputs": outputs}
+
+
+def notice_paths(manifest: Manifest) -> dict[str, str]:
+    """The excluded outputs and excluded logs of a manifest: path of the notice -> its message."""
+    outputs = manifest["outputs"]
+    found = {}
+    for path, entry in sorted(outputs.items()):
+        if entry["level"] == MODERATELY and entry["excluded"]:
+            place = f"{path}.txt"
+            while place in outputs or place in found:
+                place += ".txt"
+            found[place] = entry["message"]
+    for action, entry in manifest["actions"].items():
+        if entry["log_excluded"]:
+            found[f"metadata/{action}.log.txt"] = entry["log_message"]
+    return found
+
+
+def high_view(manifest: Manifest) -> set[str]:
+    """Every file of the workspace in the high area."""
+    return {*manifest["outputs"], *_logs(manifest["actions"]), "metadata/manifest.json"}
+
+
+def medium_view(manifest: Manifest) -> set[str]:
+    """Every file of the workspace in the medium area."""
+    shown_outputs = {
+        path
+        for path, entry in manifest["outputs"].items()
+        if entry["level"] == MODERATELY and not entry["excluded"]
+    }
+    logs = _logs({name: entry for name, entry in manifest["actions"].items() if not entry["log_excluded"]})
+    return {*shown_outputs, *logs, *notice_paths(manifest), "metadata/manifest.json"}
+
+
+def _logs(actions: Mapping[str, Any]) -> set[str]:
+    return {f"metadata/{action}.log" for action in actions}
+
+
+def _action(manifest: Manifest | None, action: str) -> Mapping[str, Any] | None:
+    return manifest["actions"].get(action) if manifest else None
+
+
+def _output_entry(record: RunRecord, output: RunOutput) -> dict[str, Any]:
+    facts = record.facts
+    return {
+        "level": output.level,
+        "job_id": record.job_id,
+        "job_request": facts.job_request,
+        "action": facts.action,
+        "commit": facts.commit,
+        "repo": facts.repo,
+        "size": output.size,
+        "timestamp": facts.finished,
+        "content_hash": output.sha256,
+        "excluded": output.excluded,
+        "message": output.message,
+        "row_count": output.row_count,
+        "col_count": output.col_count,
+        "user": "",
+    }
+
+
+def _action_entry(record: RunRecord) -> dict[str, Any]:
+    facts = record.facts
+    return {
+        "job_id": record.job_id,
+        "job_request": facts.job_request,
+        "attempt": record.attempt,
+        "repo": facts.repo,
+        "branch": facts.branch,
+        "commit": facts.commit,
+        "tree": facts.tree,
+        "image_id": facts.image_id,
+        "command": list(facts.argv),
+        "inputs": _input_runs(record),
+        "started": facts.started,
+        "finished": facts.finished,
+        "log_excluded": record.log.excluded,
+        "log_message": record.log.message,
+    }
+
+
+def _input_runs(record: RunRecord) -> list[dict[str, Any]]:
+    """The runs that gave inputs. `sha256` covers the lines "<sha256>  <path>" of that run's files, sorted."""
+    runs: dict[tuple[str, str, int], list[str]] = {}
+    for one in record.facts.inputs:
+        runs.setdefault((one.action, one.job_id, one.attempt), []).append(f"{one.sha256}  {one.path}\n")
+    return [
+        {
+            "action": action,
+            "job_id": job_id,
+            "attempt": attempt,
+            "sha256": hashlib.sha256("".join(sorted(lines)).encode("utf-8")).hexdigest(),
+        }
+        for (action, job_id, attempt), lines in sorted(runs.items())
+    ]

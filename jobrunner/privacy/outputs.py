@@ -1,0 +1,81 @@
+"""What collecting gives back, and the two ways in which outputs can be wrong."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobrunner.privacy.alike import shown
+
+
+class OutputsMissing(Exception):
+    """Patterns that no regular file matches: the reason outputs_missing.
+
+    `patterns`: those left empty. `alike`: for each, paths of files that look like it. `oddities`: sentences
+    about links, pipes and devices that stood where an output was expected.
+    """
+
+    def __init__(
+        self, patterns: Sequence[str], alike: Mapping[str, Sequence[str]], oddities: Sequence[str]
+    ) -> None:
+        self.patterns = tuple(patterns)
+        self.alike = {pattern: tuple(paths) for pattern, paths in alike.items()}
+        self.oddities = tuple(oddities)
+        super().__init__("no file matches: " + ", ".join(self.patterns))
+
+
+class OutputsRefused(Exception):
+    """Files that may not be kept: the reason outputs_refused. `refused`: pairs (path, why).
+
+    The path is empty where the whole work folder is meant. For the job's log only.
+    """
+
+    def __init__(self, refused: Sequence[tuple[str, str]]) -> None:
+        self.refused = tuple(refused)
+        super().__init__("; ".join(f"{shown(path)}: {why}" for path, why in self.refused[:20]))
+
+
+class CollectorFailed(Exception):
+    """The collecting process died, stayed silent past its deadline, or kept rights: nothing was collected."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectLimits:
+    """Caps of threats.md section 4 item 4: counts, bytes in all, seconds."""
+
+    depth: int = 32
+    entries: int = 200_000
+    files: int = 5_000
+    total_bytes: int = 20 * 1024**3
+    seconds: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class CollectedFile:
+    """One output as stored. `path` is relative to the job's folder; the last three are of the stored file."""
+
+    path: str
+    level: str
+    sha256: str
+    size: int
+    stored: Path
+    device: int
+    inode: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """All files, sorted by path, and sentences for the job's log."""
+
+    files: tuple[CollectedFile, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Untouched:
+    """What a file looked like when it was put into the job's folder: it is no output while it looks so."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int

@@ -1,0 +1,117 @@
+"""One bare mirror for each repository address, and the proof that a commit is on a branch now.
+
+threats.md section 5 items 4, 7 and 8. A mirror is a cache and never a source: each use asks the host.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+from jobrunner.study.addresses import resolve
+from jobrunner.study.deadline import Deadline
+from jobrunner.study.errors import CommitNotFound, CommitNotOnBranch, MirrorBroken
+from jobrunner.study.fetch import fetch_branch, local_ref
+from jobrunner.study.git_process import run_to_end, start_git
+from jobrunner.study.git_program import find_git
+from jobrunner.study.git_settings import local_environment, local_options
+from jobrunner.study.locks import locked
+from jobrunner.study.mirror_files import is_sound, make_mirror, replace_mirror
+from jobrunner.study.objects import ObjectReader
+from jobrunner.study.pinned import PinnedCommit
+from jobrunner.study.references import check_branch, check_commit
+from jobrunner.study.repository_url import RepositoryUrl, parse_repository_url
+from jobrunner.study.rules import GitRules
+
+
+class Mirrors:
+    """The mirrors below `root`, a folder of the agent's or controller's own. Safe to use from many threads.
+
+    Raises:
+        GitUnusable: git is missing or too old.
+    """
+
+    def __init__(self, root: Path, rules: GitRules) -> None:
+        find_git()
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._root = root.resolve()
+        self._rules = rules
+
+    def pin(self, url: str, branch: str, commit: str, deadline_s: float | None = None) -> PinnedCommit:
+        """Fetch the tip of `branch` and prove that it descends from `commit`, or is it.
+
+        Args:
+            url: https address of the repository, covered by the rules.
+            branch: name without `refs/heads/`.
+            commit: 40 lower-case hex digits.
+            deadline_s: seconds the caller will wait; None leaves only the site's own limits.
+
+        Raises:
+            IntakeError: `RepositoryNotAllowed`, `CommitNotFound`, `CommitNotOnBranch`, `TreeRefused` are
+                final; `Unreachable` may be tried again.
+        """
+        address = parse_repository_url(url, self._rules)
+        check_branch(branch)
+        check_commit(commit)
+        caller_at = None if deadline_s is None else time.monotonic() + deadline_s
+        wait = Deadline.after(self._rules.limits.fetch_seconds, caller_at)
+        with locked(self._root / f"{address.key}.lock", wait.at) as lock:
+            return self._pin_locked(address, branch, commit, caller_at, lock)
+
+    def _pin_locked(
+        self, url: RepositoryUrl, branch: str, commit: str, caller_at: float | None, lock: int
+    ) -> PinnedCommit:
+        mirror = self._root / url.key
+        deadline = Deadline.after(self._rules.limits.fetch_seconds, caller_at)
+        if is_sound(mirror, self._rules.limits):
+            try:
+                self._fetch(mirror, url, branch, deadline, lock)
+                return self._prove(mirror, url, branch, commit, deadline)
+            except MirrorBroken:
+                # Made again below; a second fault is the caller's to retry.
+                pass
+        fresh = self._root / f"{url.key}.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        try:
+            make_mirror(fresh)
+            self._fetch(fresh, url, branch, deadline, lock)
+            replace_mirror(mirror, fresh)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+        return self._prove(mirror, url, branch, commit, deadline)
+
+    def _fetch(self, mirror: Path, url: RepositoryUrl, branch: str, deadline: Deadline, lock: int) -> None:
+        addresses = resolve(url, self._rules, deadline.left)
+        fetch_branch(mirror, url, branch, self._rules, addresses, deadline, lock)
+
+    def _prove(
+        self, mirror: Path, url: RepositoryUrl, branch: str, commit: str, deadline: Deadline
+    ) -> PinnedCommit:
+        with ObjectReader(mirror, self._rules.limits, deadline) as reader:
+            if reader.kind(commit) != "commit":
+                raise CommitNotFound("commit", f"The branch {branch} of {url.text} does not hold {commit}.")
+            tree = reader.tree_of(commit)
+        # An old object in the mirror gives no right: only the tip that was fetched just now counts.
+        if not self._is_ancestor(mirror, commit, local_ref(branch), deadline):
+            raise CommitNotOnBranch(
+                f"The commit {commit} is not part of the branch {branch} of {url.text} as it is now. "
+                "The branch may have been rewritten."
+            )
+        return PinnedCommit(url.text, branch, commit, tree, mirror, self._rules.limits)
+
+    def _is_ancestor(self, mirror: Path, commit: str, ref: str, deadline: Deadline) -> bool:
+        process = start_git(
+            mirror,
+            local_options(),
+            ["merge-base", "--is-ancestor", commit, ref],
+            environment=local_environment(),
+            limits=self._rules.limits,
+        )
+        try:
+            status = run_to_end(process, lambda: deadline.left, lambda: None, deadline.left)
+        except TimeoutError:
+            raise deadline.error("The look through the branch's history") from None
+        if status not in (0, 1):
+            raise MirrorBroken("git could not read the history in the mirror. The mirror is made again.")
+        return status == 0

@@ -1,0 +1,89 @@
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from jobrunner.privacy.checking import CheckLimits, check_files
+from jobrunner.privacy.confined_process import ConfinedProcess
+from jobrunner.privacy.disclosure import rulebook
+from tests.privacy.making import CHECK_UID, HIGH, IS_ROOT, MODERATE, Site
+
+pytestmark = pytest.mark.unit
+TABLE = "group,n\na,10\nb,25\n"
+
+
+def test_only_moderate_files_and_the_log_are_checked(site: Site) -> None:
+    site.write({"a.csv": TABLE, "b.bin": b"\x00"})
+    folder = site.folder()
+    collection = site.collect([("a.csv", MODERATE), ("b.bin", HIGH)], into=folder)
+    report = site.check(collection, folder)
+    assert [one.path for one in report.files] == ["a.csv"]
+    assert report.log is not None
+    assert report.log.verdict == "none"
+    assert report.complete
+
+
+def test_nothing_to_check_starts_no_process(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "/nonexistent")
+    report = check_files([], uid=CHECK_UID, gid=CHECK_UID)
+    assert report.files == ()
+    assert report.complete
+
+
+def test_without_a_worker_every_file_is_refused(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.write({"a.csv": TABLE, "b.csv": TABLE})
+    folder = site.folder()
+    collection = site.collect([("*.csv", MODERATE)], into=folder)
+    monkeypatch.setattr("sys.executable", "/nonexistent")
+    report = site.check(collection, folder)
+    assert [one.findings[0].rule for one in report.files] == ["SDC099", "SDC099"]
+    assert not report.complete
+
+
+def test_many_files_pass_through_several_children(site: Site) -> None:
+    site.write({f"{number:03}.csv": TABLE for number in range(250)})
+    folder = site.folder()
+    collection = site.collect([("*.csv", MODERATE)], into=folder)
+    started = time.perf_counter()
+    report = site.check(collection, folder)
+    assert time.perf_counter() - started < 5
+    assert [one.path for one in report.files] == [file.path for file in collection.files]
+    assert report.complete
+
+
+def test_all_files_share_one_time(site: Site) -> None:
+    site.write({f"{number}.csv": TABLE for number in range(3)})
+    folder = site.folder()
+    collection = site.collect([("*.csv", MODERATE)], into=folder)
+    report = site.check(collection, folder, CheckLimits(total_seconds=-1))
+    assert {one.findings[0].message for one in report.files} == {"not checked (time limit)"}
+
+
+def test_a_wrong_rulebook_is_an_error_and_not_a_pass(site: Site) -> None:
+    with pytest.raises(rulebook.RulebookError):
+        check_files([], book=b"schema = 1", uid=CHECK_UID, gid=CHECK_UID)
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="needs root to change the user and the network")
+def test_the_worker_has_no_network_and_no_rights() -> None:
+    worker = ConfinedProcess(
+        "jobrunner.privacy.worker",
+        [10, 20, 256 * 1024**2],
+        uid=CHECK_UID,
+        gid=CHECK_UID,
+        timeout=10,
+        first={"rulebook": rulebook.default_rulebook().decode()},
+        own_network=True,
+    )
+    try:
+        pid = worker.process.pid
+        status = Path(f"/proc/{pid}/status").read_text()
+        devices = re.findall(r"^\s*(\w+):", Path(f"/proc/{pid}/net/dev").read_text(), re.M)
+        fds = [str(one.readlink()) for one in Path(f"/proc/{pid}/fd").iterdir()]
+    finally:
+        worker.stop()
+    assert not {name for name in devices if name.startswith(("e", "w")) and name != "erspan0"}
+    assert f"Uid:\t{CHECK_UID}\t{CHECK_UID}" in status
+    assert "CapEff:\t0000000000000000" in status
+    assert all(fd == "/dev/null" or fd.startswith("socket:") for fd in fds)
