@@ -7,6 +7,7 @@ from pathlib import Path
 from jobrunner.pipeline import load
 from jobrunner.pipeline.model import Loaded
 from jobrunner.pipeline.reporting import as_data
+from jobrunner.pipeline.text import MAX_BYTES
 
 VALID, INVALID, UNREADABLE = 0, 1, 2
 
@@ -18,7 +19,6 @@ def check(path: str, json: bool) -> int:
     be read, standard output stays empty and one line on standard error says why.
     """
     try:
-        # A longer file is refused whatever it holds, but its size is told.
         data = _read(Path(path))
     except OSError as error:
         print(f"jobrunner check: cannot read {path!r}: {error.strerror or error}", file=sys.stderr)
@@ -33,8 +33,9 @@ def check(path: str, json: bool) -> int:
 
 
 def _read(path: Path) -> bytes:
+    """No more than it takes to see that a file is too long: it may be a device without an end."""
     with path.open("rb") as file:
-        return file.read()
+        return file.read(MAX_BYTES + 1)
 
 
 def _as_json(loaded: Loaded) -> str:

@@ -107,7 +107,7 @@ def _merge(mapping: Node, entries: Entries, merged: Node, action: str | None, re
 
 
 def _key(key: Node) -> str:
-    return f"Key {quote(key.text)}" if key.kind is not LIST and key.kind is not MAPPING else "This key"
+    return f"Key {quote(key.text)}" if key.text else "This key"
 
 
 def _of(action: str | None) -> str:

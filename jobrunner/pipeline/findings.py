@@ -1,32 +1,38 @@
 """Collecting problems while the rules run."""
 
+from operator import itemgetter
+
 from jobrunner.pipeline.model import Problem, Severity
 from jobrunner.pipeline.nodes import Node
+
+#: line, column, id, message, severity, action: as sorted.
+_Row = tuple[int, int, str, str, Severity, str | None]
 
 
 class Findings:
     """All problems of one check. What an alias brings to one place of an action twice counts once."""
 
     def __init__(self, found: list[Problem]) -> None:
-        self._problems = dict.fromkeys(found)
+        self._rows: dict[_Row, None] = {}
+        for one in found:
+            self._rows[one.line, one.column, one.id, one.message, one.severity, one.action] = None
 
     def error(self, rule: str, node: Node, action: str | None, message: str) -> None:
         """An error at a node of the tree."""
-        self._add(rule, "error", node.line, node.column, action, message)
+        self._rows[node.line, node.column, rule, message, "error", action] = None
 
     def warning(self, rule: str, node: Node, action: str | None, message: str) -> None:
         """A warning at a node of the tree."""
-        self._add(rule, "warning", node.line, node.column, action, message)
+        self._rows[node.line, node.column, rule, message, "warning", action] = None
 
     def error_at_start(self, rule: str, message: str) -> None:
-        """An error about the file as a whole, or about something that is missing from it."""
-        self._add(rule, "error", 1, 1, None, message)
-
-    def _add(
-        self, rule: str, severity: Severity, line: int, column: int, action: str | None, message: str
-    ) -> None:
-        self._problems[Problem(rule, severity, line, column, action, message)] = None
+        """An error about something that is missing from the file."""
+        self._rows[1, 1, rule, message, "error", None] = None
 
     def sorted(self) -> tuple[Problem, ...]:
         """By line, column, id and message."""
-        return tuple(sorted(self._problems, key=lambda one: (one.line, one.column, one.id, one.message)))
+        rows = sorted(self._rows, key=itemgetter(0, 1, 2, 3))
+        return tuple(
+            Problem(rule, severity, line, column, action, message)
+            for line, column, rule, message, severity, action in rows
+        )

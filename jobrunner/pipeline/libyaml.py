@@ -1,4 +1,4 @@
-"""The event parser of libyaml, without which nothing here may run: Python's own YAML scanner reads other files."""
+"""The event parser of libyaml; without it nothing here may run, as Python's own scanner reads otherwise."""
 
 try:
     from yaml._yaml import CParser

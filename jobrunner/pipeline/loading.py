@@ -9,7 +9,7 @@ from typing import Any
 from jobrunner.pipeline.findings import Findings
 from jobrunner.pipeline.model import Action, Loaded, Pipeline, Problem, is_database_action
 from jobrunner.pipeline.nodes import MAPPING, NULL, Node, Plainer
-from jobrunner.pipeline.reading import Reader, Stop
+from jobrunner.pipeline.reading import Stop, read_document
 from jobrunner.pipeline.rules_actions import ActionRules, CheckedAction
 from jobrunner.pipeline.rules_top import check_expectations, check_keys, check_version
 from jobrunner.pipeline.text import decode
@@ -38,12 +38,12 @@ def read_tree(data: bytes) -> tuple[Node | None, list[Problem]]:
     text = decode(data)
     if text.text is None:
         return None, list(text.problems)
-    reader = Reader(text.text)
     try:
-        root = reader.read()
+        with _collector_paused():
+            root, found = read_document(text.text)
     except Stop as stop:
         return None, [*text.problems, stop.problem]
-    return root or Node(NULL, None, "", 1, 1), [*text.problems, *reader.problems]
+    return root or Node(NULL, None, "", 1, 1), [*text.problems, *found]
 
 
 @contextmanager

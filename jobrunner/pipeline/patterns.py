@@ -31,7 +31,7 @@ def literal_parent(pattern: str) -> str:
 
 
 def _fits(parts: list[str], name: str) -> bool:
-    """Whether `name` is the parts in this order with anything between them. Greedy: linear, no backtracking."""
+    """Whether `name` is the parts in order with anything between them. Greedy, so without backtracking."""
     if len(parts) == 1:
         return name == parts[0]
     first, last = parts[0], parts[-1]

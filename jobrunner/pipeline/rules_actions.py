@@ -15,6 +15,10 @@ from jobrunner.pipeline.wording import character, quote
 MAX_ID = 128
 
 _KEYS = frozenset({"run", "outputs", "needs", "config", "dummy_data_file"})
+_ALLOWED_KEYS = (
+    "Allowed are `run`, `outputs`, `needs`, `config`, `dummy_data_file`: "
+    "remove it, or fix spelling or indentation."
+)
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _ODD_IN_ID = re.compile(r"[^A-Za-z0-9._-]")
 
@@ -100,8 +104,8 @@ class ActionRules:
                     "PY030", key, action, f"`run_all` is built in and means every action; {message}"
                 )
             else:
-                message = "`run_all` is built in, and a request for it does not start this action. Rename or delete it."
-                self._findings.warning("PY031", key, action, message)
+                message = "`run_all` is built in, and a request for it does not start this action."
+                self._findings.warning("PY031", key, action, f"{message} Rename or delete it.")
         fault = _id_fault(action)
         if fault:
             message = f"Action id {quote(action)} {fault}. Use letters, digits, `.`, `_` and `-` only"
@@ -110,8 +114,7 @@ class ActionRules:
     def _check_keys(self, action: str, key: Node, node: Node) -> None:
         for name, (other, _) in node.entries.items():
             if name not in _KEYS:
-                message = f"Unknown key {quote(name)} in action {quote(action)}. Allowed are `run`, `outputs`, `needs`, "
-                message += "`config`, `dummy_data_file`: remove it, or fix spelling or indentation."
+                message = f"Unknown key {quote(name)} in action {quote(action)}. {_ALLOWED_KEYS}"
                 self._findings.error("PY034", other, action, message)
         if "run" not in node.entries:
             message = f"Action {quote(action)} has no `run`. Add it: `image:version` and its arguments."
@@ -121,7 +124,7 @@ class ActionRules:
             self._findings.error("PY033", key, action, message)
 
     def _shaped(self, action: str, name: str, node: Node) -> Node | None:
-        """The value of a key if it has the right shape; None, and PY035, if not; None too if it is left away."""
+        """The value of a key. None if it is left away, and None with PY035 if its shape is wrong."""
         if name not in node.entries:
             return None
         value = node.entries[name][1]

@@ -7,11 +7,9 @@ from jobrunner.pipeline.findings import Findings
 from jobrunner.pipeline.nodes import Node
 from jobrunner.pipeline.rules_outputs import MAX_PATTERN_BYTES, Outputs
 from jobrunner.pipeline.wording import character, listing, quote
-from jobrunner.pipeline.words import MAX_WORD_BYTES, MAX_WORDS
+from jobrunner.pipeline.words import IMAGE_NAME, MAX_IMAGE_NAME, MAX_WORD_BYTES, MAX_WORDS
 
-MAX_IMAGE_NAME = 100
-
-_IMAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_IMAGE_NAME = re.compile(IMAGE_NAME)
 _MODERATE = ("moderately_sensitive", "minimally_sensitive")
 
 
@@ -101,7 +99,8 @@ class CommandRules:
             message = f"`cohortextractor` is retired from version 4 on. Move action {name} to ehrQL."
             self._findings.error("PY063", run, action, message)
         if not image.name:
-            message = f"{quote(command.words[0])} in action {name} names no image. Write {quote('r' + command.words[0])}, say."
+            word = command.words[0]
+            message = f"{quote(word)} in action {name} names no image. Write {quote('r' + word)}, say."
             self._findings.error("PS032", run, action, message)
         elif len(image.name) > MAX_IMAGE_NAME or not _IMAGE_NAME.fullmatch(image.name):
             message = f"Image name {quote(image.name)} in action {name} {_name_fault(image.name)}."
@@ -111,10 +110,11 @@ class CommandRules:
             self._findings.error("PS033", run, action, f"{message} Write it with plain digits.")
 
     def _check_size(self, action: str, run: Node, command: Command) -> None:
+        start = f"The command of action {quote(action)} has"
         advice = "Put the arguments into `config` or a file of the study."
         if len(command.words) > MAX_WORDS:
-            message = f"The command of action {quote(action)} has {len(command.words):,} words; {MAX_WORDS} are allowed."
-            self._findings.error("PS036", run, action, f"{message} {advice}")
+            message = f"{start} {len(command.words):,} words; {MAX_WORDS} are allowed. {advice}"
+            self._findings.error("PS036", run, action, message)
         if command.longest_word > MAX_WORD_BYTES:
             message = (
                 f"The command of action {quote(action)} has a word of more than {MAX_WORD_BYTES:,} bytes."
@@ -124,8 +124,8 @@ class CommandRules:
     def _check_cohort(self, action: str, command: Command, outputs: Outputs) -> None:
         """PY064 and PY065."""
         if len(outputs.levels) != 1:
-            message = f"Action {quote(action)} makes a cohort and labels it with {len(outputs.levels)} levels. Use one level."
-            self._findings.error("PY064", outputs.key, action, message)
+            message = f"makes a cohort and labels it with {len(outputs.levels)} levels. Use one level."
+            self._findings.error("PY064", outputs.key, action, f"Action {quote(action)} {message}")
             return
         if any(word == "--output-dir" or word.startswith("--output-dir=") for word in command.words):
             return
@@ -145,8 +145,11 @@ class CommandRules:
         if outputs is None or not outputs.levels:
             return
         if any(output.level in _MODERATE for output in outputs.listed):
-            message = f"Action {name} makes patient-level data, so all its outputs must be `highly_sensitive`. Move them there."
-            self._findings.error("PY066" if exact else "PS035", outputs.key, action, message)
+            message = (
+                f"Action {name} makes patient-level data, so all its outputs must be `highly_sensitive`."
+            )
+            rule = "PY066" if exact else "PS035"
+            self._findings.error(rule, outputs.key, action, f"{message} Move them there.")
             return
         patterns = [output.pattern for output in outputs.listed]
         if (
@@ -159,10 +162,9 @@ class CommandRules:
         if not target.fits(patterns):
             odd_folder = target.folder is not None and ("?" in target.folder or "[" in target.folder)
             written = listing(patterns) if patterns else "empty"
-            message = f"Action {name} writes {quote(text)} by its command, but its outputs are {written}. Make the two the same."
-            self._findings.error(
-                "PY068" if exact and not odd_folder else "PS035", outputs.key, action, message
-            )
+            message = f"Action {name} writes {quote(text)} by its command, but its outputs are {written}."
+            rule = "PY068" if exact and not odd_folder else "PS035"
+            self._findings.error(rule, outputs.key, action, f"{message} Make the two the same.")
 
 
 def _name_fault(name: str) -> str:

@@ -74,7 +74,8 @@ class OutputRules:
             levels.append(level)
             if node.kind is not MAPPING:
                 whole = False
-                message = f"`{level}` of action {quote(action)} is {node.describe()}. Give each path a name: `table: a.csv`."
+                message = f"`{level}` of action {quote(action)} is {node.describe()}."
+                message += " Give each path a name: `table: a.csv`."
                 self._findings.error("PY042", node, action, message)
                 continue
             for name, (_, value) in node.entries.items():
@@ -82,7 +83,8 @@ class OutputRules:
                     listed.append(Output(level, name, value))
                 else:
                     whole = False
-                    message = f"Output {quote(name)} of action {quote(action)} is {value.describe()}. Give a path, such as `output/table.csv`."
+                    message = f"Output {quote(name)} of action {quote(action)} is {value.describe()}."
+                    message += " Give a path, such as `output/table.csv`."
                     self._findings.error("PY043", value, action, message)
         made = Outputs(key, tuple(levels), tuple(listed), whole)
         self._check_levels(action, outputs, made)
@@ -156,16 +158,16 @@ class OutputRules:
 
     def _warn_overlap(self, action: str, earlier: Output, later: Output) -> None:
         level = min(earlier.level, later.level, key=LEVELS.index)
-        both = f"{quote(later.pattern)} (`{later.level}`) and {quote(earlier.pattern)} (`{earlier.level}`, line {earlier.node.line})"
+        both = f"{quote(later.pattern)} (`{later.level}`) and {quote(earlier.pattern)} (`{earlier.level}`,"
         message = (
-            f"In action {quote(action)}, {both} can match the same file. The more sensitive level wins, so that "
-            f"file will be `{level}`; use separate folders if it should not be."
+            f"In action {quote(action)}, {both} line {earlier.node.line}) can match the same file. The more "
+            f"sensitive level wins, so it will be `{level}`; use separate folders if it should not be."
         )
         self._findings.warning("PS042", later.node, action, message)
 
 
 def pattern_faults(pattern: str, reviewed: bool) -> tuple[tuple[str, str], ...]:
-    """(rule, rest of the message) for each thing wrong with the text of a pattern; `reviewed`: PY047 applies."""
+    """(rule, rest of the message) for each thing wrong with a pattern; `reviewed`: PY047 applies."""
     faults: list[tuple[str, str]] = []
 
     def add(rule: str, message: str) -> None:
@@ -183,8 +185,8 @@ def pattern_faults(pattern: str, reviewed: bool) -> tuple[tuple[str, str], ...]:
     elif reviewed and extension not in REVIEWABLE:
         add(
             "PY047",
-            f"{shown}; a {quote(extension)} file cannot be reviewed, so it may not be `moderately_sensitive`. "
-            "Write a .csv or .txt, or label it `highly_sensitive`.",
+            f"{shown}; a {quote(extension)} file cannot be reviewed, so it may not be "
+            "`moderately_sensitive`. Write a .csv or .txt, or label it `highly_sensitive`.",
         )
     if not _in_plain_form(pattern):
         add("PY048", f"{shown}, not in its plain form. Write it without empty, `.` and `..` parts.")

@@ -1,4 +1,4 @@
-"""The top of the file: keys, version, expectations (project-yaml.md 3 and 4.1, PY010 to PY020, PS010 to PS012)."""
+"""The top of the file: keys, version, expectations (project-yaml.md 3; PY010 to PY020, PS010 to PS012)."""
 
 import math
 import re

@@ -31,6 +31,8 @@ def read_plain(text: str) -> Scalar:
     if text in _WORDS:
         return _WORDS[text]
     if text[0] in _MAYBE_NUMBER:
+        if len(text) < 10 and text.isdecimal() and text.isascii():
+            return int(text)
         number = _read_number(text)
         if number is not None:
             return number

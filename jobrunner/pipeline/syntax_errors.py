@@ -21,15 +21,18 @@ def _what(error: YAMLError) -> str:
     problem, context = error.problem or "it cannot be read", error.context or ""
     began = f"line {error.context_mark.line + 1}" if error.context_mark is not None else "an earlier line"
     if problem == "found unexpected end of stream" and "quoted scalar" in context:
-        return f"the quote that opens on {began} is never closed. Close it, or check quotes, colons and indentation just above."
+        return f"the quote that opens on {began} is never closed. Close it, or c{_GENERAL_HINT[1:]}"
     if problem == "mapping values are not allowed in this context":
-        return "a `:` followed by a space stands where no value may begin. Put the text in quotes, or mend the indentation."
+        hint = "Put the text in quotes, or mend the indentation."
+        return f"a `:` followed by a space stands where no value may begin. {hint}"
     if problem == "found character that cannot start any token" or "tab character" in problem:
-        return "a character here cannot begin a value or an indentation (a tab, `@`, `%` or a backtick). Indent with spaces, or put the text in quotes."
+        hint = "Indent with spaces, or put the text in quotes."
+        return f"no value may begin with this sign (a tab, `@`, `%`, a backtick). {hint}"
     if problem == "could not find expected ':'":
         return f"the key that begins on {began} has no `:` after it. Add it, or mend the indentation."
     if problem in ("did not find expected key", "did not find expected '-' indicator"):
-        return f"this line does not fit the list or mapping that begins on {began}. Mend its indentation, or quotes just above."
+        hint = "Mend its indentation, or quotes just above."
+        return f"this line does not fit the list or mapping that begins on {began}. {hint}"
     if problem in ("did not find expected ',' or '}'", "did not find expected ',' or ']'"):
         return f"the bracket that opens on {began} is not closed, or a comma is missing. Add what is missing."
     return f"{plain(problem)}{' ' + plain(context) if context else ''}. {_GENERAL_HINT}"

@@ -41,10 +41,13 @@ class Text:
 
 
 def decode(data: bytes) -> Text:
-    """The text of a file, or the one problem that forbids reading it (PY002, PS001, PS005); PS006 for directives."""
+    """The text of a file, or the one problem that forbids reading it (PY002, PS001, PS005).
+
+    Directives beyond `%YAML 1.2` are reported (PS006) and do not forbid it.
+    """
     if len(data) > MAX_BYTES:
-        return _stop("PS001", 1, 1, f"The file has {len(data):,} bytes; {MAX_BYTES:,} are allowed. Split the study, "
-                     "or shorten generated parts.")  # fmt: skip
+        message = f"The file has {len(data):,} bytes or more; {MAX_BYTES:,} are allowed."
+        return _stop("PS001", 1, 1, f"{message} Split the study, or shorten generated parts.")
     for mark, name in _OTHER_ENCODINGS:
         if data.startswith(mark):
             return _stop("PS005", 1, 1, f"The file is in {name}. Save it in UTF-8.")
@@ -77,8 +80,9 @@ def _refuse_character(text: str, index: int) -> Text:
     char = text[index]
     line, column = place(text, index)
     if char in _EXOTIC_LINE_ENDS:
-        return _stop("PS005", line, column, f"The file holds the line end U+{ord(char):04X} here. Use plain line "
-                     "ends, or write the character as an escape in double quotes.")  # fmt: skip
+        message = f"The file holds the line end U+{ord(char):04X} here."
+        hint = "Use plain line ends, or write it as an escape in double quotes."
+        return _stop("PS005", line, column, f"{message} {hint}")
     return _stop(
         "PY002", line, column, f"The file holds {character(char)} here, which no YAML file may. Remove it."
     )

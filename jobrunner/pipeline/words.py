@@ -5,6 +5,10 @@ from dataclasses import dataclass
 
 MAX_WORDS = 256
 MAX_WORD_BYTES = 8_192
+MAX_IMAGE_NAME = 100
+
+#: The form of an image name, as a regular expression for the whole of it.
+IMAGE_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 
 _SEPARATORS = " \t\r\n"
 _BARE = re.compile(r"[^ \t\r\n'\"\\]+")
