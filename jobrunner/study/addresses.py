@@ -42,7 +42,7 @@ def is_allowed(address: Address, rules: GitRules, *, loopback: bool) -> bool:
     if any(address in network for network in rules.private_networks):
         return True
     if isinstance(address, ipaddress.IPv6Address) and (inner := _embedded(address)) is not None:
-        return is_allowed(inner, rules, loopback=False)
+        return is_allowed(inner, rules, loopback=loopback)
     if loopback:
         return address.is_loopback
     return address.is_global and not address.is_multicast

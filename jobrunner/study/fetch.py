@@ -64,7 +64,6 @@ def fetch_branch(
             "--no-tags",
             "--no-write-fetch-head",
             "--no-recurse-submodules",
-            "--prune",
             "--refmap=",
             "--end-of-options",
             url.text,

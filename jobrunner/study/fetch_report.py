@@ -48,6 +48,8 @@ def read_report(trace: Path) -> FetchReport:
             event = json.loads(line)
         except ValueError:
             continue
+        if not isinstance(event, dict):
+            continue
         if event.get("event") == "data" and event.get("key") == "negotiated-version":
             spoke_git = True
         elif event.get("event") == "error":

