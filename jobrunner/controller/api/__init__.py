@@ -1,0 +1,1 @@
+"""The API: for researchers (personal tokens) and for agents (the wire of `jobrunner.sync`)."""

@@ -1,0 +1,138 @@
+"""What the operator sets: environment variables with one prefix, read once into a frozen value.
+
+Nothing here touches Django, so that a wrong setting is told in one sentence before Django starts.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+PREFIX: Final = "JOBRUNNER_CONTROLLER_"
+MODES: Final = ("production", "dev", "test")
+_MIN_KEY_LENGTH: Final = 50
+_LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "[::1]")
+
+
+class ConfigurationProblem(Exception):
+    """A setting that the controller will not start with; the text names the setting and says what to do."""
+
+    def __init__(self, setting: str, message: str) -> None:
+        super().__init__(f"{PREFIX}{setting}: {message}")
+        self.setting = f"{PREFIX}{setting}"
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The controller's settings.
+
+    `data` holds the database, the secret key and the git mirrors; without it nothing is kept (type checks,
+    in-process tests). `git_prefixes` are the repository addresses that may be asked for. Seconds are whole.
+    """
+
+    mode: str = "test"
+    data: Path | None = None
+    debug: bool = False
+    secret_key_file: Path | None = None
+    hosts: tuple[str, ...] = _LOOPBACK_HOSTS
+    git_prefixes: tuple[str, ...] = ("https://github.com/opensafely",)
+    lease_s: int = 120
+    long_poll_s: int = 25
+    git_deadline_s: int = 55
+
+    @property
+    def database_file(self) -> Path | None:
+        """Where the SQLite database is."""
+        return None if self.data is None else self.data / "controller.sqlite3"
+
+    @property
+    def key_file(self) -> Path | None:
+        """Where the secret key is."""
+        if self.secret_key_file is not None:
+            return self.secret_key_file
+        return None if self.data is None else self.data / "secret-key"
+
+
+def from_environment(environment: Mapping[str, str]) -> Configuration:
+    """Read all settings; raises ConfigurationProblem for a value that cannot be meant."""
+    mode = environment.get(PREFIX + "MODE", "production" if PREFIX + "DATA" in environment else "test")
+    if mode not in MODES:
+        raise ConfigurationProblem("MODE", f"must be one of {', '.join(MODES)}.")
+    default = Configuration()
+    default_hosts = () if mode == "production" else default.hosts
+    database = environment.get(PREFIX + "DATABASE", "sqlite")
+    if database != "sqlite":
+        raise ConfigurationProblem(
+            "DATABASE", "only `sqlite` is supported; its file lies in the data folder."
+        )
+    return Configuration(
+        mode=mode,
+        data=_folder(environment, "DATA"),
+        debug=_switch(environment, "DEBUG"),
+        secret_key_file=_folder(environment, "SECRET_KEY_FILE"),
+        hosts=_words(environment, "HOSTS", default_hosts),
+        git_prefixes=_words(environment, "GIT_PREFIXES", default.git_prefixes),
+        lease_s=_number(environment, "LEASE_SECONDS", default.lease_s, lowest=60, highest=3600),
+        long_poll_s=_number(environment, "LONG_POLL_SECONDS", default.long_poll_s, lowest=0, highest=25),
+        git_deadline_s=_number(
+            environment, "GIT_DEADLINE_SECONDS", default.git_deadline_s, lowest=1, highest=55
+        ),
+    )
+
+
+def check(configuration: Configuration, secret_key: str) -> None:
+    """Raise ConfigurationProblem for the first setting that is not safe to serve with (threats.md P17)."""
+    if configuration.data is None:
+        raise ConfigurationProblem("DATA", "name the folder that holds the controller's data.")
+    for prefix in configuration.git_prefixes:
+        _check_git_prefix(prefix, configuration.mode)
+    if configuration.mode != "production":
+        return
+    if configuration.debug:
+        raise ConfigurationProblem("DEBUG", "must be off in production; its error pages show secrets.")
+    if len(secret_key) < _MIN_KEY_LENGTH:
+        raise ConfigurationProblem(
+            "SECRET_KEY_FILE",
+            f"holds fewer than {_MIN_KEY_LENGTH} characters; delete it and a new one is made.",
+        )
+    if not configuration.hosts or "*" in configuration.hosts:
+        raise ConfigurationProblem("HOSTS", "list the host names under which people reach this controller.")
+
+
+def _check_git_prefix(prefix: str, mode: str) -> None:
+    parts = urlsplit(prefix)
+    if parts.scheme == "https" and parts.hostname:
+        return
+    if parts.scheme == "http" and mode == "production":
+        raise ConfigurationProblem("GIT_PREFIXES", f"{prefix} is plain http; production takes https only.")
+    if parts.scheme != "http" or parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+        raise ConfigurationProblem(
+            "GIT_PREFIXES", f"{prefix} is neither https nor http on a loopback address."
+        )
+
+
+def _words(environment: Mapping[str, str], name: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    text = environment.get(PREFIX + name)
+    return default if text is None else tuple(text.replace(",", " ").split())
+
+
+def _folder(environment: Mapping[str, str], name: str) -> Path | None:
+    text = environment.get(PREFIX + name, "")
+    return Path(text).expanduser().absolute() if text else None
+
+
+def _switch(environment: Mapping[str, str], name: str) -> bool:
+    text = environment.get(PREFIX + name, "no")
+    if text not in ("yes", "no"):
+        raise ConfigurationProblem(name, "must be `yes` or `no`.")
+    return text == "yes"
+
+
+def _number(environment: Mapping[str, str], name: str, default: int, *, lowest: int, highest: int) -> int:
+    text = environment.get(PREFIX + name)
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit() or not lowest <= int(text) <= highest:
+        raise ConfigurationProblem(name, f"must be a whole number from {lowest} to {highest}.")
+    return int(text)

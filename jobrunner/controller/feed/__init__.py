@@ -1,0 +1,1 @@
+"""The public feed: every run as it happens, without a login."""

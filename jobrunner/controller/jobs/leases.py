@@ -1,0 +1,132 @@
+"""Who may run a job: leases, attempt numbers and the tokens that prove them (design.md section 5).
+
+A lease that ran out only makes the job claimable again. Until somebody claims it, renewals and events of
+the current attempt count.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.db import transaction
+from django.db.models import F, Q
+from django.db.models.functions import Greatest
+
+from jobrunner.controller.jobs import attempt_tokens, wake
+from jobrunner.controller.jobs.lifecycle import move, settle
+from jobrunner.controller.jobs.models import Job
+from jobrunner.controller.jobs.refusals import FORBIDDEN, NOT_FOUND, STALE, TAKEN, Refused
+from jobrunner.controller.jobs.transitions import PREPARING, READY, Situation, State
+from jobrunner.controller.projects.models import Backend, Workspace
+from jobrunner.sync.messages import MAX_ATTEMPT, Claim, Lease, Renew
+from jobrunner.sync.vocabulary import MAX_ATTEMPTS, Reason
+
+_GAVE_UP: Final = Situation(State.FAILED, Reason.INTERNAL_ERROR.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How long a lease lasts, and since when this process has been listening.
+
+    After a restart no lease runs out for one full period: its agent could not renew while we were away.
+    """
+
+    lease_s: int
+    started_at: datetime
+
+    def lapse_limit(self, now: datetime) -> datetime | None:
+        """Leases that end before this moment have run out; None when none can have."""
+        if now < self.started_at + timedelta(seconds=self.lease_s):
+            return None
+        return now
+
+
+def claimable(now: datetime, terms: Terms) -> Q:
+    """Jobs that an agent may claim: ready ones, and running ones whose lease ran out."""
+    ready = Q(state=State.PENDING.value, reason__in=[wait.value for wait in READY])
+    limit = terms.lapse_limit(now)
+    if limit is None:
+        return ready
+    return ready | Q(state=State.RUNNING.value, lease_expires_at__lt=limit, cancel_reason="")
+
+
+def find(agent: Backend, job_id: str) -> Job:
+    """The agent's own job, locked where the database locks rows; raises Refused for any other."""
+    job = Job.objects.select_for_update().filter(job_id=job_id).first()
+    if job is None:
+        raise Refused(NOT_FOUND)
+    if job.backend_id != agent.pk:
+        raise Refused(FORBIDDEN)
+    return job
+
+
+def claim(agent: Backend, message: Claim, *, now: datetime, terms: Terms) -> Lease:
+    """Lease the job to the agent under a new attempt number, or the same one again if its answer got lost.
+
+    Raises Refused with `taken` when the job is not to be had.
+    """
+    with transaction.atomic():
+        leased = _lease(agent, find(agent, message.job_id), message, now, terms)
+    if leased is None:
+        raise Refused(TAKEN)
+    token = attempt_tokens.issue(agent.slug, leased.job_id, leased.attempt, now=now)
+    return Lease(attempt=leased.attempt, seconds=terms.lease_s, token=token)
+
+
+def _lease(agent: Backend, job: Job, message: Claim, now: datetime, terms: Terms) -> Job | None:
+    expires_at = now + timedelta(seconds=terms.lease_s)
+    if _is_replay(job, message):
+        Job.objects.filter(pk=job.pk).update(lease_expires_at=expires_at)
+        return job
+    if agent.paused or not Job.objects.filter(claimable(now, terms), pk=job.pk).exists():
+        return None
+    attempt = max(job.attempt + 1, message.attempt)
+    if job.tries >= MAX_ATTEMPTS or attempt > MAX_ATTEMPT:
+        # Only a lapsed running job gets here: a failed last try has already ended it.
+        move(job, _GAVE_UP, now=now)
+        settle([job], now=now)
+        wake.changed(agent.pk)
+        return None
+    if job.state == State.PENDING:
+        _take_place(agent, job)
+    move(job, PREPARING, now=now, attempt=attempt, tries=job.tries + 1, lease_expires_at=expires_at)
+    Workspace.objects.filter(pk=job.workspace_id).update(last_served_at=now)
+    return job
+
+
+def _is_replay(job: Job, message: Claim) -> bool:
+    return (
+        job.state == State.RUNNING
+        and job.attempt == message.attempt
+        and not job.cancel_reason
+        and not job.receipts.filter(attempt=job.attempt).exists()
+    )
+
+
+def _take_place(agent: Backend, job: Job) -> None:
+    place = "free_db" if job.is_database else "free_plain"
+    Backend.objects.filter(pk=agent.pk, **{f"{place}__gt": 0}).update(**{place: F(place) - 1})
+
+
+def give_place_back(job: Job) -> None:
+    """Count the place of a job that ended as free, until the agent tells its own count again."""
+    place = "free_db" if job.is_database else "free_plain"
+    Backend.objects.filter(pk=job.backend_id, **{f"{place}__lt": 64}).update(**{place: F(place) + 1})
+
+
+def check_token(agent: Backend, job: Job, attempt: int, token: str | None, *, now: datetime) -> None:
+    """Raise Refused unless the token was made for this agent, job and attempt, and has not ended."""
+    if token is None or not attempt_tokens.fits(token, agent.slug, job.job_id, attempt, now=now):
+        raise Refused(FORBIDDEN)
+
+
+def renew(agent: Backend, message: Renew, token: str | None, *, now: datetime, terms: Terms) -> Lease:
+    """Extend the lease of the current attempt; raises Refused with `stale_attempt` for any other."""
+    with transaction.atomic():
+        job = find(agent, message.job_id)
+        check_token(agent, job, message.attempt, token, now=now)
+        if job.state != State.RUNNING or job.attempt != message.attempt:
+            raise Refused(STALE)
+        expires_at = now + timedelta(seconds=terms.lease_s)
+        Job.objects.filter(pk=job.pk).update(lease_expires_at=Greatest(F("lease_expires_at"), expires_at))
+    return Lease(attempt=job.attempt, seconds=terms.lease_s, token=None)

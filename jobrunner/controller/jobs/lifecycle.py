@@ -1,0 +1,123 @@
+"""Moves jobs along the transition table: one transaction for each step, one event for each step.
+
+A step is a compare-and-set on what the caller saw. Who comes second loses and changes nothing.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
+
+from jobrunner.controller.jobs.models import Job, JobEvent
+from jobrunner.controller.jobs.transitions import (
+    DEPENDENCY_FAILED,
+    FINAL,
+    PREPARING,
+    Situation,
+    State,
+    Wait,
+    check_step,
+)
+from jobrunner.controller.projects.models import Backend
+
+_AT_ONCE: Final = 500
+
+
+class Overtaken(Exception):
+    """The job is no longer what the caller saw; somebody else moved it first."""
+
+
+def situation(job: Job) -> Situation:
+    """The job's state and reason."""
+    return Situation(State(job.state), job.reason)
+
+
+def move(job: Job, after: Situation, *, now: datetime, **changes: Any) -> None:
+    """Take the job one step along the table, with its event; `changes` are further fields to set.
+
+    Raises ImpossibleStep when the table has no such step, Overtaken when the job has moved meanwhile.
+    """
+    move_all([job], after, now=now, **changes)
+
+
+def move_all(jobs: Sequence[Job], after: Situation, *, now: datetime, **changes: Any) -> None:
+    """The same step for many jobs, all or none of them; raises as `move` does."""
+    changes |= {"state": after.state.value, "reason": after.reason, "changed_at": now}
+    if after == PREPARING:
+        changes["started_at"] = now
+    if after.state in FINAL:
+        changes["finished_at"] = now
+    with transaction.atomic():
+        for before, attempt, some in _alike(jobs):
+            check_step(before, after)
+            seen = Job.objects.filter(
+                pk__in=[job.pk for job in some],
+                state=before.state.value,
+                reason=before.reason,
+                attempt=attempt,
+            )
+            if seen.update(**changes) != len(some):
+                raise Overtaken(", ".join(job.job_id for job in some[:5]))
+            for job in some:
+                for name, value in changes.items():
+                    setattr(job, name, value)
+        record(jobs, now=now)
+
+
+def _alike(jobs: Iterable[Job]) -> Iterator[tuple[Situation, int, list[Job]]]:
+    """The jobs by what they are now, at most 500 at once."""
+    groups: dict[tuple[Situation, int], list[Job]] = {}
+    for job in jobs:
+        groups.setdefault((situation(job), job.attempt), []).append(job)
+    for (before, attempt), found in groups.items():
+        for some in _chunks(found):
+            yield before, attempt, some
+
+
+def _chunks(jobs: Sequence[Job]) -> Iterator[list[Job]]:
+    for start in range(0, len(jobs), _AT_ONCE):
+        yield list(jobs[start : start + _AT_ONCE])
+
+
+def record(jobs: Iterable[Job], *, now: datetime) -> None:
+    """Append one event for each job, saying what it now is."""
+    JobEvent.objects.bulk_create(
+        [JobEvent(job=job, at=now, state=job.state, reason=job.reason, attempt=job.attempt) for job in jobs],
+        batch_size=500,
+    )
+
+
+def first_wait(backend: Backend) -> Wait:
+    """Why a job whose needs have all succeeded waits at first."""
+    return Wait.PAUSED if backend.paused else Wait.WAITING_FOR_AGENT
+
+
+def settle(jobs: Iterable[Job], *, now: datetime) -> None:
+    """Move on the jobs that waited for these, which have ended; a failure reaches all that depend on it.
+
+    Call in the transaction in which the jobs ended.
+    """
+    ended = list(jobs)
+    unmet = Job.objects.filter(dependents=OuterRef("pk")).exclude(state=State.SUCCEEDED.value)
+    for some in _chunks([job for job in ended if job.state == State.SUCCEEDED]):
+        ready = _waiting_for(some).exclude(Exists(unmet)).select_related("backend")
+        by_wait: dict[Wait, list[Job]] = {}
+        for job in ready:
+            by_wait.setdefault(first_wait(job.backend), []).append(job)
+        for wait, found in by_wait.items():
+            move_all(found, Situation(State.PENDING, wait.value), now=now)
+    failed = [job for job in ended if job.state != State.SUCCEEDED]
+    while failed:
+        blocked = {job.pk: job for some in _chunks(failed) for job in _waiting_for(some)}
+        failed = list(blocked.values())
+        move_all(failed, Situation(State.FAILED, DEPENDENCY_FAILED), now=now)
+
+
+def _waiting_for(jobs: Iterable[Job]) -> QuerySet[Job]:
+    return Job.objects.filter(
+        needs__in=[job.pk for job in jobs],
+        state=State.PENDING.value,
+        reason=Wait.WAITING_FOR_DEPENDENCIES.value,
+    ).distinct()

@@ -1,0 +1,125 @@
+"""What was asked for, the jobs that follow from it, and the two append-only records of their lives."""
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+
+from jobrunner.controller.jobs.transitions import ACTIVE, State
+from jobrunner.controller.projects.models import Backend, Project, Workspace
+
+_ACTIVE = [state.value for state in ACTIVE]
+
+
+class JobRequest(models.Model):
+    """A person asks: these actions, at this commit, on this backend. `client_key` makes asking idempotent."""
+
+    request_id = models.CharField(max_length=26, unique=True)
+    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    client_key = models.CharField(max_length=64)
+    body_digest = models.CharField(max_length=64)
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="requests")
+    workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="requests")
+    backend = models.ForeignKey(Backend, on_delete=models.PROTECT, related_name="requests")
+    commit = models.CharField(max_length=40)
+    actions = models.JSONField()
+    force = models.BooleanField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["person", "client_key"], name="asked_once"),
+        ]
+
+    def __str__(self) -> str:
+        return self.request_id
+
+
+class Job(models.Model):
+    """One action of one job request. `attempt` is the newest attempt's number, 0 before the first.
+
+    A job in succeeded/reused never ran: `reused` is the job whose run serves in its place.
+    """
+
+    job_id = models.CharField(max_length=26, unique=True)
+    request = models.ForeignKey(JobRequest, on_delete=models.PROTECT, related_name="jobs")
+    workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="jobs")
+    backend = models.ForeignKey(Backend, on_delete=models.PROTECT, related_name="jobs")
+    action = models.CharField(max_length=128)
+    is_database = models.BooleanField()
+    needs: "models.ManyToManyField[Job, models.Model]" = models.ManyToManyField(
+        "self", symmetrical=False, related_name="dependents"
+    )
+    reused = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="+")
+    state = models.CharField(max_length=10)
+    reason = models.CharField(max_length=30)
+    attempt = models.PositiveSmallIntegerField(default=0)
+    tries = models.PositiveSmallIntegerField(default=0)
+    lease_expires_at = models.DateTimeField(null=True)
+    cancel_reason = models.CharField(max_length=30, blank=True)
+    cancelled_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"
+    )
+    created_at = models.DateTimeField()
+    changed_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["workspace", "backend", "action"],
+                condition=models.Q(state__in=_ACTIVE),
+                name="one_active_job_of_an_action",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(state__in=[state.value for state in State]), name="known_state"
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["backend", "state", "is_database", "workspace"],
+                condition=models.Q(state__in=_ACTIVE),
+                name="active_jobs",
+            ),
+            models.Index(fields=["workspace", "backend", "action", "state"], name="runs_of_an_action"),
+        ]
+
+    def __str__(self) -> str:
+        return self.job_id
+
+
+class JobEvent(models.Model):
+    """One transition of one job, in order of `pk`. Rows are only added; triggers refuse anything else."""
+
+    job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="events")
+    at = models.DateTimeField()
+    state = models.CharField(max_length=10)
+    reason = models.CharField(max_length=30)
+    attempt = models.PositiveSmallIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.job_id} {self.state}/{self.reason}"
+
+
+class Receipt(models.Model):
+    """An agent's signed claim as it came, with the second it came here. Rows are only ever added.
+
+    `applied` says whether it changed the job. The agent's own times are claims: they stay in `body`.
+    """
+
+    backend = models.ForeignKey(Backend, on_delete=models.PROTECT, related_name="+")
+    event_id = models.CharField(max_length=26)
+    job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="receipts")
+    attempt = models.PositiveSmallIntegerField()
+    body = models.TextField()
+    received_at = models.DateTimeField()
+    applied = models.BooleanField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["backend", "event_id"], name="event_once"),
+        ]
+
+    def __str__(self) -> str:
+        return self.event_id

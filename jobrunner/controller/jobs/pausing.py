@@ -1,0 +1,26 @@
+"""Pausing a backend: nothing new starts there; what runs goes on."""
+
+from datetime import datetime
+from typing import Final
+
+from django.db import transaction
+
+from jobrunner.controller.jobs import wake
+from jobrunner.controller.jobs.lifecycle import move_all
+from jobrunner.controller.jobs.models import Job
+from jobrunner.controller.jobs.transitions import Situation, State, Wait
+from jobrunner.controller.projects.models import Backend
+
+_STOPPED_BY_PAUSE: Final = (Wait.WAITING_FOR_AGENT.value, Wait.WAITING_FOR_CAPACITY.value)
+
+
+def set_paused(backend: Backend, paused: bool, *, now: datetime) -> None:
+    """Pause the backend or let it go on; its waiting jobs say so."""
+    before = _STOPPED_BY_PAUSE if paused else (Wait.PAUSED.value,)
+    after = Wait.PAUSED if paused else Wait.WAITING_FOR_AGENT
+    with transaction.atomic():
+        Backend.objects.filter(pk=backend.pk).update(paused=paused)
+        backend.paused = paused
+        waiting = Job.objects.filter(backend=backend, state=State.PENDING.value, reason__in=before)
+        move_all(list(waiting), Situation(State.PENDING, after.value), now=now)
+        wake.changed(backend.pk)

@@ -1,0 +1,112 @@
+"""What agents report: each signed event is applied once, kept as it came, and never revives a job."""
+
+from datetime import datetime
+from typing import Final
+
+from django.db import transaction
+
+from jobrunner.controller.jobs import wake
+from jobrunner.controller.jobs.leases import check_token, find, give_place_back
+from jobrunner.controller.jobs.lifecycle import move, settle
+from jobrunner.controller.jobs.models import Job, Receipt
+from jobrunner.controller.jobs.refusals import FORBIDDEN, MALFORMED, OTHER_BODY, STALE, Refused
+from jobrunner.controller.jobs.transitions import FINAL, STAGES, Situation, State, Wait
+from jobrunner.controller.projects.models import Backend
+from jobrunner.sync.messages import MAX_EVENT_BYTES, Event, Events
+from jobrunner.sync.signing import signature_fits
+from jobrunner.sync.vocabulary import MAX_ATTEMPTS, ExitClass, Reason, Stage
+
+_STATE_OF: Final = {
+    ExitClass.SUCCEEDED: State.SUCCEEDED,
+    ExitClass.FAILED: State.FAILED,
+    ExitClass.REFUSED: State.REFUSED,
+    ExitClass.CANCELLED: State.CANCELLED,
+}
+
+
+def receive(agent: Backend, batch: Events, token: str | None, *, now: datetime) -> None:
+    """Store a batch of one attempt and apply what is new in it, all or nothing.
+
+    An event that is already stored changes nothing. Raises Refused for another backend's job, a token or
+    signature that does not fit, a known event id with another body, and an attempt that is not the newest.
+    """
+    first = batch.events[0]
+    with transaction.atomic():
+        job = find(agent, first.job_id)
+        check_token(agent, job, first.attempt, token, now=now)
+        for event in batch.events:
+            if len(event.to_bytes()) > MAX_EVENT_BYTES:
+                raise Refused(MALFORMED)
+            if not signature_fits(agent.public_key, event):
+                raise Refused(FORBIDDEN)
+        fresh = _not_yet_stored(agent, batch.events)
+        if fresh and first.attempt != job.attempt:
+            raise Refused(STALE)
+        for event in fresh:
+            applied = _apply(job, event, now)
+            Receipt.objects.create(
+                backend=agent,
+                event_id=event.event_id,
+                job=job,
+                attempt=event.attempt,
+                body=event.model_dump_json(),
+                received_at=now,
+                applied=applied,
+            )
+
+
+def _not_yet_stored(agent: Backend, events: tuple[Event, ...]) -> list[Event]:
+    """The events that are new, each once, in order."""
+    ids = [event.event_id for event in events]
+    stored = Receipt.objects.filter(backend=agent, event_id__in=ids)
+    bodies = dict(stored.values_list("event_id", "body"))
+    fresh = []
+    for event in events:
+        body = event.model_dump_json()
+        if event.event_id not in bodies:
+            bodies[event.event_id] = body
+            fresh.append(event)
+        elif bodies[event.event_id] != body:
+            raise Refused(OTHER_BODY)
+    return fresh
+
+
+def _apply(job: Job, event: Event, now: datetime) -> bool:
+    """Move the job if the event says something new about it; whether it did."""
+    if job.state != State.RUNNING:
+        return False
+    after = _end(job, event) if event.stage is Stage.ENDED else _progress(job, event)
+    if after is None:
+        return False
+    move(job, after, now=now)
+    if after.state is not State.RUNNING:
+        give_place_back(job)
+        if after.state in FINAL:
+            settle([job], now=now)
+        wake.changed(job.backend_id)
+    return True
+
+
+def _progress(job: Job, event: Event) -> Situation | None:
+    if STAGES.index(event.reason.value) <= STAGES.index(job.reason):
+        return None
+    return Situation(State.RUNNING, event.reason.value)
+
+
+def _end(job: Job, event: Event) -> Situation:
+    if event.exit_class is None:
+        raise Refused(MALFORMED)
+    if event.exit_class is ExitClass.CANCELLED:
+        return Situation(State.CANCELLED, _who_cancelled(job, event))
+    if event.reason is Reason.INTERNAL_ERROR and job.cancel_reason:
+        return Situation(State.CANCELLED, job.cancel_reason)
+    if event.reason is Reason.INTERNAL_ERROR and job.tries < MAX_ATTEMPTS:
+        return Situation(State.PENDING, Wait.RETRYING.value)
+    return Situation(_STATE_OF[event.exit_class], event.reason.value)
+
+
+def _who_cancelled(job: Job, event: Event) -> str:
+    """An agent does not know who asked. What nobody here asked for was the site's own doing."""
+    if event.reason is Reason.BY_SITE or not job.cancel_reason:
+        return Reason.BY_SITE.value
+    return job.cancel_reason

@@ -1,0 +1,78 @@
+"""Brings the controller up for one command: folder, key, Django, database. Says in words what is missing."""
+
+import os
+from pathlib import Path
+
+from jobrunner.controller import configuration, secret_key
+from jobrunner.controller.configuration import PREFIX, Configuration, ConfigurationProblem
+
+SETTINGS_MODULE = "jobrunner.controller.settings"
+
+
+def set_up(data: Path | None) -> Configuration:
+    """Read the configuration, make the data folder and the key where missing, and set Django up.
+
+    `data` overrides the variable. Raises ConfigurationProblem for a setting that is missing or unsafe.
+    """
+    if data is not None:
+        os.environ[PREFIX + "DATA"] = str(data.absolute())
+    chosen = configuration.from_environment(os.environ)
+    if chosen.data is None or chosen.key_file is None:
+        raise ConfigurationProblem(
+            "DATA", "name the folder that holds the controller's data, or give --data."
+        )
+    # Database, key and mirrors are for this user alone.
+    os.umask(0o077)
+    try:
+        chosen.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        key = secret_key.ensure(chosen.key_file)
+    except OSError as error:
+        raise ConfigurationProblem("DATA", f"{chosen.data} cannot be used: {error.strerror}.") from error
+    configuration.check(chosen, key)
+    os.environ["DJANGO_SETTINGS_MODULE"] = SETTINGS_MODULE
+    import django
+
+    django.setup()
+    return chosen
+
+
+def open_database(*, migrate: bool = False) -> list[str]:
+    """Bring a new database, or with `migrate` any, up to date; returns the names of the steps made.
+
+    Raises ConfigurationProblem when an existing database is older than this program.
+    """
+    from django.core.management import call_command
+    from django.db import connection
+    from django.db.migrations.executor import MigrationExecutor
+
+    executor = MigrationExecutor(connection)
+    missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    is_new = not executor.loader.applied_migrations
+    if missing and not is_new and not migrate:
+        raise ConfigurationProblem(
+            "DATA",
+            "the database is older than this program. Back it up, then run: jobrunner controller migrate",
+        )
+    if missing:
+        call_command("migrate", interactive=False, verbosity=0)
+    return [f"{step.app_label}.{step.name}" for step, _ in missing]
+
+
+def serve(host: str, port: int) -> None:
+    """Run the web server until it is told to stop."""
+    import uvicorn
+
+    uvicorn.run(
+        "jobrunner.controller.asgi:application",
+        host=host,
+        port=port,
+        http="h11",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        log_level="warning",
+        # Waiting polls would hold the shutdown up; their agents just ask again.
+        timeout_graceful_shutdown=2,
+    )
