@@ -16,6 +16,7 @@ from jobrunner.executors.base import (
     ActionRun,
     ContainerLost,
     EngineError,
+    Executor,
     Exit,
     Found,
     Limits,
@@ -30,12 +31,12 @@ _LONGEST_WAIT_S: Final = 600.0
 _CGROUP_DEADLINE_S: Final = 10.0
 
 
-class DockerExecutor:
+class DockerExecutor(Executor):
     """Runs attempts with the Docker engine of this host. Safe to use from several threads.
 
     `work` holds the disks of the attempts and belongs to this agent alone. `pool_size` empty disks
     of each size in use are kept ready. `engine_url` is another engine than that of the usual socket.
-    Raises SandboxRefused when `work` cannot be used, EngineError when there is no engine.
+    Raises SandboxRefused when `work` or the engine cannot be used, EngineError when there is no engine.
     """
 
     def __init__(self, work: Path, pool_size: int = 2, engine_url: str | None = None) -> None:
@@ -43,6 +44,8 @@ class DockerExecutor:
         self._work = work
         self._pool_size = pool_size
         self._engine = Engine(engine_url)
+        if not self._engine.filters_calls():
+            raise SandboxRefused("sandbox", "the engine runs containers without its seccomp list")
 
     def close(self) -> None:
         """Give the connections to the engine back."""
@@ -149,8 +152,17 @@ class DockerExecutor:
         names.update(self._engine.volumes(agent_id))
         names.update(workspace.owned_by(self._work, agent_id))
         gone = sorted(names.difference(keep))
-        for name in gone:
-            self._remove(name)
+        failed: list[str] = []
+        # All containers first: while one is there, the volume that it uses stays.
+        for remove in (self._remove_container, self._remove):
+            for name in gone:
+                try:
+                    remove(name)
+                except EngineError as error:
+                    # The others must go all the same.
+                    failed.append(f"{name}: {error}")
+        if failed:
+            raise EngineError("; ".join(failed)[:1000])
         return gone
 
     def _space(self, name: str) -> Workspace:
@@ -207,8 +219,11 @@ class DockerExecutor:
             finished=_seconds(state["FinishedAt"]),
         )
 
-    def _remove(self, name: str) -> None:
+    def _remove_container(self, name: str) -> None:
         self._engine.remove(name, force=True)
+
+    def _remove(self, name: str) -> None:
+        self._remove_container(name)
         space = self._space(name)
         with _host("remove the workspace"):
             workspace.unmount_overlay(space)

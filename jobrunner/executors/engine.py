@@ -36,6 +36,13 @@ class Engine:
         """Give the connections back."""
         self._client.close()
 
+    def filters_calls(self) -> bool:
+        """Whether containers get a seccomp list unless they bring their own."""
+        with _errors("ask for its security options"):
+            options = self._client.info().get("SecurityOptions") or []
+        seccomp = [option for option in options if option.startswith("name=seccomp")]
+        return bool(seccomp) and not any("unconfined" in option for option in seccomp)
+
     def image(self, image_id: str) -> Mapping[str, Any] | None:
         """What the engine says of an image; None when there is none of this id."""
         with _errors("inspect the image"):

@@ -40,13 +40,23 @@ _DROP_BELOW: Final = (
     "usr/share/locale/",
 )
 _DROP: Final = frozenset(
-    f"{name}{end}"
-    for name in ("etc/shadow", "etc/gshadow", "etc/subuid", "etc/subgid", "etc/passwd", "etc/group")
-    for end in ("", "-")
-    if (name, end) not in (("etc/passwd", ""), ("etc/group", ""))
-) | {"etc/machine-id", "var/lib/dbus/machine-id"}
-# Folders that the engine mounts over; ours are empty and of one form.
-_MOUNT_POINTS: Final = ("dev", "proc", "sys", "tmp", "workspace")
+    {
+        "etc/shadow",
+        "etc/shadow-",
+        "etc/gshadow",
+        "etc/gshadow-",
+        "etc/passwd-",
+        "etc/group-",
+        "etc/subuid",
+        "etc/subuid-",
+        "etc/subgid",
+        "etc/subgid-",
+        "etc/machine-id",
+        "var/lib/dbus/machine-id",
+    }
+)
+# Folders that the engine mounts over, with their modes: runc gives that of /tmp to the tmpfs on it.
+_MOUNT_POINTS: Final = {"dev": 0o755, "proc": 0o755, "sys": 0o755, "tmp": 0o1777, "workspace": 0o755}
 _COMPILE: Final = (
     'chroot "$1" python3 -m compileall -q -f --invalidation-mode unchecked-hash '
     "/usr/lib/python3 /usr/lib/python3.* /usr/local/lib"
@@ -210,8 +220,12 @@ def _without_shells(source: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
 
 def _add_own(target: tarfile.TarFile, recipe: Recipe, wrapper: Path) -> None:
     """Add the mount points, the wrapper, and the links of the recipe."""
-    for folder in _MOUNT_POINTS:
-        _put_folder(target, folder, recipe)
+    for folder, mode in _MOUNT_POINTS.items():
+        mount_point = tarfile.TarInfo(folder)
+        mount_point.type = tarfile.DIRTYPE
+        mount_point.mode = mode
+        mount_point.mtime = _epoch(recipe)
+        target.addfile(mount_point)
     entry = tarfile.TarInfo(_WRAPPER)
     entry.mode = 0o755
     entry.mtime = _epoch(recipe)
@@ -222,14 +236,6 @@ def _add_own(target: tarfile.TarFile, recipe: Recipe, wrapper: Path) -> None:
         link.linkname = points_to
         link.mtime = _epoch(recipe)
         target.addfile(link)
-
-
-def _put_folder(target: tarfile.TarFile, path: str, recipe: Recipe) -> None:
-    entry = tarfile.TarInfo(path)
-    entry.type = tarfile.DIRTYPE
-    entry.mode = 0o755
-    entry.mtime = _epoch(recipe)
-    target.addfile(entry)
 
 
 def _put(target: tarfile.TarFile, entry: tarfile.TarInfo, content: bytes) -> None:

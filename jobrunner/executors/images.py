@@ -18,7 +18,7 @@ from jobrunner.executors.image_archive import architecture, write_archive
 from jobrunner.executors.image_build import ImageError, Progress, build_layer, files_of, read_recipe
 
 # Part of the cache key: raise it when the same recipe gives another image.
-_BUILDER: Final = "1"
+_BUILDER: Final = "2"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}:v[0-9]{1,6}")
 _LOAD_DEADLINE_S: Final = 900
 _WRAPPER: Final = "run-action"
