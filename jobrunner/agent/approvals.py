@@ -17,43 +17,32 @@ from jobrunner.sync.messages import Malformed, Offer
 from jobrunner.sync.vocabulary import Reason
 
 _DEADLINE_S: Final = 10
+_MOST_NAMES: Final = 1000
 _ENVIRONMENT: Final = {"PATH": "/usr/bin:/bin:/usr/local/bin", "LC_ALL": "C", "TZ": "UTC"}
 _PRINCIPAL: Final = re.compile(r"[A-Za-z0-9._@+-]{1,200}")
+_PLAIN_LINE: Final = re.compile(r"[\t -~]*")
+_NAMESPACE_OPTION: Final = f'namespaces="{NAMESPACE}"'
+_DATE_OPTION: Final = re.compile(r'valid-(after|before)="[0-9]{8}([0-9]{4}([0-9]{2})?)?Z"')
 
 
 def check_signers_file(site: Site) -> None:
     """Raise PolicyProblem unless the file of allowed signers is safe and every line means what it seems to.
 
-    ssh-keygen takes a line without `namespaces=` for every purpose, and a date without Z as local time.
+    ssh-keygen takes a line without `namespaces=` for every purpose, and a date without Z as local time; its
+    options are read in any case. So only the options that are meant here pass, letter by letter.
     """
     path = site.allowed_signers
     try:
         check_private(path, "approvals.allowed_signers")
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_bytes().decode("utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise PolicyProblem(
             f"approvals.allowed_signers: {path} cannot be read; put the data controllers' keys there."
         ) from error
     for number, line in enumerate(lines, start=1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        if f'namespaces="{NAMESPACE}"' not in line:
-            raise PolicyProblem(
-                f'approvals.allowed_signers: line {number} of {path} lacks namespaces="{NAMESPACE}"; add it.'
-            )
-        if "cert-authority" in line:
-            raise PolicyProblem(
-                f"approvals.allowed_signers: line {number} of {path} trusts an authority; list single keys."
-            )
-        if _PRINCIPAL.fullmatch(line.split(maxsplit=1)[0]) is None:
-            raise PolicyProblem(
-                f"approvals.allowed_signers: line {number} of {path} must begin with one plain name."
-            )
-        for date in re.findall(r'valid-(?:after|before)="?([0-9A-Za-z]+)', line):
-            if not date.endswith("Z"):
-                raise PolicyProblem(
-                    f"approvals.allowed_signers: line {number} of {path} has local date {date}; add Z."
-                )
+        fault = _fault_of_line(line)
+        if fault:
+            raise PolicyProblem(f"approvals.allowed_signers: line {number} of {path} {fault}.")
     if site.revoked is not None:
         try:
             check_private(site.revoked, "approvals.revoked")
@@ -61,6 +50,28 @@ def check_signers_file(site: Site) -> None:
             raise PolicyProblem(
                 f"approvals.revoked: {site.revoked} cannot be read; make the file."
             ) from error
+
+
+def _fault_of_line(line: str) -> str | None:
+    """What is wrong with a line of the signers file, and what to do; None for a good one."""
+    if not line.strip(" \t") or line.lstrip(" \t").startswith("#"):
+        return None
+    if _PLAIN_LINE.fullmatch(line) is None:
+        return "has a sign that is not plain ASCII; write it without"
+    words = line.split()
+    if _PRINCIPAL.fullmatch(words[0]) is None:
+        return "must begin with one plain name"
+    options = words[1].split(",") if len(words) > 1 else []
+    if "cert-authority" in [option.lower() for option in options]:
+        return "trusts an authority; list single keys"
+    if _NAMESPACE_OPTION not in options:
+        return f"lacks {_NAMESPACE_OPTION} after the name; add it"
+    for option in options:
+        if option.lower().startswith("valid-") and _DATE_OPTION.fullmatch(option) is None:
+            return f"has {option}; write a date as YYYYMMDDZ, with the Z"
+        if option != _NAMESPACE_OPTION and _DATE_OPTION.fullmatch(option) is None:
+            return f"has {option}; only namespaces, valid-after and valid-before may stand there"
+    return None
 
 
 def check_approval(offer: Offer, site: Site, *, highest_serial: int, now: int) -> tuple[Payload, str]:
@@ -114,23 +125,40 @@ def _signer(payload: bytes, signature: bytes, site: Site) -> str:
     try:
         os.write(handle, signature)
         place = f"/proc/self/fd/{handle}"
-        signers = str(site.allowed_signers)
-        found = _ssh_keygen(["find-principals", "-s", place, "-f", signers], handle, b"")
-        names = found.stdout.decode("utf-8", "replace").split()
-        if found.returncode != 0 or not names or _PRINCIPAL.fullmatch(names[0]) is None:
-            raise end(
-                Reason.APPROVAL_INVALID, "unknown_key", "A signature is by no key that this site allows."
-            )
-        verify = ["verify", "-n", NAMESPACE, "-s", place, "-f", signers, "-I", names[0]]
-        if _ssh_keygen(verify, handle, payload).returncode != 0:
-            raise end(Reason.APPROVAL_INVALID, "bad_signature", "A signature does not fit the approval.")
-        if site.revoked is not None:
-            revoked = [*verify, "-r", str(site.revoked)]
-            if _ssh_keygen(revoked, handle, payload).returncode != 0:
-                raise end(Reason.APPROVAL_INVALID, "revoked", "A signature is by a revoked key.")
-        return names[0]
+        known = _NAMES.get(signature)
+        name = known or _principal(place, handle, site)
+        verify = ["verify", "-n", NAMESPACE, "-s", place, "-f", str(site.allowed_signers), "-I", name]
+        not_revoked = [] if site.revoked is None else ["-r", str(site.revoked)]
+        if _ssh_keygen([*verify, *not_revoked], handle, payload).returncode == 0:
+            _remember(signature, name)
+            return name
+        if known is not None:
+            # The site's files may have changed since: look as if for the first time, for the true reason.
+            _NAMES.pop(signature, None)
+            return _signer(payload, signature, site)
+        if not_revoked and _ssh_keygen(verify, handle, payload).returncode == 0:
+            raise end(Reason.APPROVAL_INVALID, "revoked", "A signature is by a revoked key.")
+        raise end(Reason.APPROVAL_INVALID, "bad_signature", "A signature does not fit the approval.")
     finally:
         os.close(handle)
+
+
+_NAMES: Final[dict[bytes, str]] = {}
+"""Whose name to verify a signature under, as found before; the verification itself is never skipped."""
+
+
+def _remember(signature: bytes, name: str) -> None:
+    if len(_NAMES) >= _MOST_NAMES:
+        _NAMES.clear()
+    _NAMES[signature] = name
+
+
+def _principal(place: str, handle: int, site: Site) -> str:
+    found = _ssh_keygen(["find-principals", "-s", place, "-f", str(site.allowed_signers)], handle, b"")
+    names = found.stdout.decode("utf-8", "replace").split()
+    if found.returncode != 0 or not names or _PRINCIPAL.fullmatch(names[0]) is None:
+        raise end(Reason.APPROVAL_INVALID, "unknown_key", "A signature is by no key that this site allows.")
+    return names[0]
 
 
 def _ssh_keygen(arguments: list[str], handle: int, data: bytes) -> subprocess.CompletedProcess[bytes]:

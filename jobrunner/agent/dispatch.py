@@ -2,9 +2,13 @@
 
 import threading
 from collections.abc import Sequence
+from typing import Final
 
 from jobrunner.executors.base import JOB_UIDS
 from jobrunner.sync.messages import Offer
+
+CHECKING_UID: Final = JOB_UIDS[-1]
+"""Checks of collected files run as this uid, which no slot has."""
 
 
 class Desk:

@@ -1,5 +1,6 @@
 """What `jobrunner agent init` writes: a commented policy, the agent's key, an empty list of signers."""
 
+import json
 import os
 import re
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from jobrunner.agent.policy import PolicyProblem
+from jobrunner.agent.policy import PolicyProblem, Site, parse_policy
 from jobrunner.sync.signing import new_private_key_pem, public_key_text
 
 _TEMPLATE: Final = Path(__file__).with_name("agent.toml.template")
@@ -21,7 +22,9 @@ _SIGNERS: Final = """\
 # NAME namespaces="jobrunner-approval",valid-before="20301231Z" ssh-ed25519 AAAA...
 """
 
-_ENTRYPOINT: Final = "/usr/local/bin/jobrunner-action"
+# Our own images carry a wrapper that puts the interpreter before a script (design.md section 10).
+_WRAPPER: Final = "/usr/local/bin/run-action"
+_INTERPRETERS: Final = {"python": "python3", "r": "Rscript"}
 
 
 class AlreadyThere(Exception):
@@ -38,7 +41,10 @@ def write_first_files(
     data: Path,
     images: Sequence[str],
 ) -> str:
-    """Write the files and return the public key as text. Nothing that exists is overwritten."""
+    """Write the files and return the public key as text. Nothing that exists is overwritten.
+
+    Raises AlreadyThere, or PolicyProblem when the agent would not start with these values.
+    """
     for text in (backend, controller, mode, str(data), *git):
         if _PLAIN.fullmatch(text) is None:
             raise PolicyProblem(f"{text!r} has a character that cannot stand here; leave it out.")
@@ -51,9 +57,12 @@ def write_first_files(
         data=data,
         images="\n".join(sections) or _image_example(),
     )
+    site = Site(parse_policy(policy.encode("utf-8"), folder / "agent.toml"), "", folder)
+    site.git_rules()
+    site.controller_url()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name in ("agent.toml", "agent_key.pem", "allowed_signers"):
-        if (folder / name).exists():
+        if os.path.lexists(folder / name):
             raise AlreadyThere(folder / name)
     key = new_private_key_pem()
     _write(folder / "agent_key.pem", key, 0o600)
@@ -66,13 +75,20 @@ def _image_section(text: str) -> str:
     found = _IMAGE.fullmatch(text)
     if found is None:
         raise PolicyProblem(f"{text!r} is not NAME:VERSION=sha256:ID; `docker images --no-trunc` shows ids.")
-    return f'[images."{found["name"]}"]\nid = "{found["id"]}"\nentrypoint = ["{_ENTRYPOINT}"]\n'
+    name, image_id = found["name"], found["id"]
+    return f'[images."{name}"]\nid = "{image_id}"\nentrypoint = {_entrypoint(name)}\n'
+
+
+def _entrypoint(name: str) -> str:
+    """The TOML list of words that go before the words of `run`."""
+    interpreter = _INTERPRETERS.get(name.split(":")[0])
+    return json.dumps([_WRAPPER] if interpreter is None else [_WRAPPER, interpreter])
 
 
 def _image_example() -> str:
     return (
         '# [images."python:v2"]\n# id = "sha256:<64 hex digits of the image id>"\n'
-        f'# entrypoint = ["{_ENTRYPOINT}"]\n'
+        f"# entrypoint = {_entrypoint('python:v2')}\n"
     )
 
 

@@ -9,7 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -78,6 +78,10 @@ class JournalProblem(Exception):
 
 class Conflict(Exception):
     """A job id that the journal knows came with other fields than before (threats.md section 6)."""
+
+
+class NotIntended(Exception):
+    """A claim was granted that nobody intends any more: another thread accepted it or gave it up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +155,12 @@ class Journal:
         self._path = path
         self._local = threading.local()
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self._open()
+        except sqlite3.DatabaseError as error:
+            raise JournalProblem(f"{path} cannot be read ({error}); move it away if it is lost.") from error
+
+    def _open(self) -> None:
         with self.transaction() as connection:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version == 0:
@@ -160,7 +170,7 @@ class Journal:
                 connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             elif version != SCHEMA_VERSION:
                 raise JournalProblem(
-                    f"{path} was written by another version of jobrunner ({version}); "
+                    f"{self._path} was written by another version of jobrunner ({version}); "
                     "run the version that wrote it until it is idle, then move the file away."
                 )
 
@@ -180,10 +190,12 @@ class Journal:
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield connection
+            connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            # After some errors, a full disk among them, SQLite has rolled back already.
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
             raise
-        connection.execute("COMMIT")
 
     # --- attempts ---
 
@@ -233,8 +245,15 @@ class Journal:
         return self._intend(job_id, offer, known)
 
     def intend_conflicting_claim(self, job_id: str, offer: Offer) -> Attempt:
-        """The same for an offer that contradicts the journal: it is claimed only to be refused."""
-        return self._intend(job_id, offer, self.attempts_of(job_id))
+        """The same for an offer that contradicts the journal: it is claimed only to be refused.
+
+        The intent itself keeps the fact `conflict`, since the claim may be granted after a restart.
+        """
+        intent = self._intend(job_id, offer, self.attempts_of(job_id))
+        mark = "UPDATE attempts SET facts = ? WHERE job_id = ? AND attempt = ? AND step = 'accept'"
+        with self.transaction() as connection:
+            connection.execute(mark, ('{"conflict": true}', *intent.key))
+        return intent
 
     def _intend(self, job_id: str, offer: Offer, known: list[Attempt]) -> Attempt:
         if known and known[-1].step is not Step.DONE:
@@ -260,11 +279,11 @@ class Journal:
             )
 
     def accepted(self, job_id: str, asked: int, lease: Accepted, event: Event) -> None:
-        """The claim was granted; the procedure starts."""
+        """The claim was granted; the procedure starts. Raises NotIntended when there is no such intent."""
         with self.transaction() as connection:
-            connection.execute(
-                "UPDATE attempts SET attempt = ?, token = ?, lease_s = ?, step = ?, facts = ? "
-                "WHERE job_id = ? AND attempt = ?",
+            changed = connection.execute(
+                "UPDATE attempts SET attempt = ?, token = ?, lease_s = ?, step = ?, "
+                "facts = json_patch(facts, ?) WHERE job_id = ? AND attempt = ? AND step = ?",
                 (
                     lease.number,
                     lease.token,
@@ -273,8 +292,11 @@ class Journal:
                     json.dumps(lease.facts),
                     job_id,
                     asked,
+                    Step.ACCEPT,
                 ),
             )
+            if changed.rowcount != 1:
+                raise NotIntended(job_id)
             outbox.enqueue(connection, event)
 
     def advance(
@@ -299,17 +321,7 @@ class Journal:
             if outcome is not None:
                 connection.execute(
                     "UPDATE attempts SET outcome = ? WHERE job_id = ? AND attempt = ?",
-                    (
-                        json.dumps(
-                            {
-                                "exit_class": outcome.exit_class,
-                                "reason": outcome.reason,
-                                "detail": outcome.detail,
-                                "message": outcome.message,
-                            }
-                        ),
-                        *attempt.key,
-                    ),
+                    (json.dumps(asdict(outcome)), *attempt.key),
                 )
             if event is not None:
                 outbox.enqueue(connection, event)

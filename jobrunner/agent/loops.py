@@ -14,11 +14,23 @@ from typing import Final
 import structlog
 
 from jobrunner.agent.dispatch import Desk
-from jobrunner.agent.journal import Accepted, Attempt, Conflict, Journal, Step
+from jobrunner.agent.journal import Accepted, Attempt, Conflict, Journal, NotIntended, Step
 from jobrunner.sync import outbox
 from jobrunner.sync.client import AgentClient, BrokenReply, Rejected, Unanswered
 from jobrunner.sync.identity import job_id as job_id_of
-from jobrunner.sync.messages import Cancel, Claim, Event, Events, Hello, Offer, Poll, Renew, Slots
+from jobrunner.sync.messages import (
+    MAX_ATTEMPT,
+    PROTOCOL,
+    Cancel,
+    Claim,
+    Event,
+    Events,
+    Hello,
+    Offer,
+    Poll,
+    Renew,
+    Slots,
+)
 from jobrunner.sync.vocabulary import ErrorCode, Reason, Stage
 
 log = structlog.get_logger()
@@ -86,8 +98,9 @@ def greet(shared: Shared, client: AgentClient) -> bool:
     pause = Pause()
     while not shared.stopping.is_set():
         try:
-            client.hello(shared.hello)
-            return True
+            if client.hello(shared.hello).protocol == PROTOCOL:
+                return True
+            log.error("controller_rejected", call="hello", problem="it speaks another protocol")
         except Unanswered as problem:
             log.warning("controller_unanswered", call="hello", problem=str(problem))
         except Rejected as problem:
@@ -160,20 +173,20 @@ def _claim(shared: Shared, client: AgentClient, offer: Offer, slot: int) -> bool
         # It ran here already and the news is on its way: running it again would waste finished work.
         shared.outbox_wake.set()
         return False
-    conflict = False
     try:
         attempt = journal.intend_claim(job, offer)
     except Conflict:
-        conflict = True
         attempt = journal.intend_conflicting_claim(job, offer)
     if attempt.step is not Step.ACCEPT:
         return False
-    return accept(shared, client, attempt, slot, conflict=conflict)
+    if attempt.number > MAX_ATTEMPT:
+        journal.note(Reason.SITE_POLICY.value, "malformed", "A job was offered again and again.", job_id=job)
+        journal.forget_claim(job, attempt.number)
+        return False
+    return accept(shared, client, attempt, slot)
 
 
-def accept(
-    shared: Shared, client: AgentClient, attempt: Attempt, slot: int, *, conflict: bool = False
-) -> bool:
+def accept(shared: Shared, client: AgentClient, attempt: Attempt, slot: int) -> bool:
     """Ask for the attempt that the journal intends; also after a restart, where asking again is harmless."""
     journal = shared.journal
     pause = Pause()
@@ -198,12 +211,15 @@ def accept(
         journal.note(Reason.SITE_POLICY.value, "malformed", "A claim was answered without a usable lease.")
         return False
     event = shared.first_event(attempt.job_id, lease.attempt)
-    journal.accepted(
-        attempt.job_id,
-        attempt.number,
-        Accepted(lease.attempt, lease.token, lease.seconds, {"slot": slot, "conflict": conflict}),
-        event,
-    )
+    try:
+        journal.accepted(
+            attempt.job_id,
+            attempt.number,
+            Accepted(lease.attempt, lease.token, lease.seconds, {"slot": slot}),
+            event,
+        )
+    except NotIntended:
+        return False
     shared.outbox_wake.set()
     claimed = journal.get(attempt.job_id, lease.attempt)
     if claimed is None:

@@ -22,6 +22,8 @@ ENTRYPOINT_LIMIT: Final = 16
 _IMAGE_NAME: Final = re.compile(
     r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}:v[0-9.]+(-pre)?|[A-Za-z0-9][A-Za-z0-9._-]{0,99}:dev"
 )
+# Each file's entry takes 256 bytes of the disk; with fewer than this a file the disk cannot be made or used.
+_BYTES_AN_INODE: Final = 1024
 _UNSAFE_BITS: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -75,7 +77,7 @@ class GitSection(_Section):
 class ImageSection(_Section):
     """What `name:version` of a pipeline file means at this site."""
 
-    id: Annotated[str, StringConstraints(pattern=r"\Asha256:[0-9a-f]{64}\Z")]
+    id: Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
     entrypoint: Annotated[tuple[str, ...], Field(min_length=1, max_length=ENTRYPOINT_LIMIT)]
     keep_environment: tuple[str, ...] = ()
 
@@ -135,13 +137,17 @@ class Site:
     def _not_production(self) -> bool:
         return self.policy.mode != "production"
 
+    def controller_url(self) -> str:
+        """The controller's address; raises PolicyProblem."""
+        try:
+            return check_address(self.policy.controller.url, allow_loopback_http=self._not_production)
+        except InsecureController as error:
+            raise PolicyProblem(f"controller.url: {error}") from error
+
     def endpoint(self) -> Endpoint:
         """The controller's address and the credential, read from its file; raises PolicyProblem."""
         section = self.policy.controller
-        try:
-            url = check_address(section.url, allow_loopback_http=self._not_production)
-        except InsecureController as error:
-            raise PolicyProblem(f"controller.url: {error}") from error
+        url = self.controller_url()
         credential = _read_secret(self.path(section.credential_file), "controller.credential_file")
         if len(credential) < 32:
             raise PolicyProblem(
@@ -213,14 +219,10 @@ def _explain(error: ValidationError) -> str:
     return "; ".join(lines)
 
 
-def load_site(path: Path) -> Site:
-    """Read and check the policy file; raises PolicyProblem with every setting that is wrong."""
+def parse_policy(raw: bytes, path: Path) -> Policy:
+    """The policy in these bytes of `path`; raises PolicyProblem with every setting that is wrong."""
     try:
-        check_private(path, str(path))
-        raw = path.read_bytes()
         values: dict[str, Any] = tomllib.loads(raw.decode("utf-8"))
-    except OSError as error:
-        raise PolicyProblem(f"{path} cannot be read; write one with `jobrunner agent init`.") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise PolicyProblem(f"{path} is not TOML: {error}.") from error
     try:
@@ -230,10 +232,30 @@ def load_site(path: Path) -> Site:
     for name in policy.images:
         if _IMAGE_NAME.fullmatch(name) is None:
             raise PolicyProblem(f"images.{name}: an image is named like `python:v2`.")
-    site = Site(policy, hashlib.sha256(raw).hexdigest(), path.resolve().parent)
+    if policy.limits.inodes * _BYTES_AN_INODE > policy.limits.disk_mib * 2**20:
+        raise PolicyProblem(
+            f"limits.inodes: a disk of {policy.limits.disk_mib} MiB is too small for so many files; "
+            f"allow at most {policy.limits.disk_mib * 2**20 // _BYTES_AN_INODE}, or raise limits.disk_mib."
+        )
+    return policy
+
+
+def load_site(path: Path) -> Site:
+    """Read and check the policy file and the files that it names; raises PolicyProblem."""
+    try:
+        check_private(path, str(path))
+        raw = path.read_bytes()
+    except OSError as error:
+        raise PolicyProblem(f"{path} cannot be read; write one with `jobrunner agent init`.") from error
+    site = Site(parse_policy(raw, path), hashlib.sha256(raw).hexdigest(), path.resolve().parent)
     site.git_rules()
     site.endpoint()
-    check_private(site.agent_key, "keys.agent_key_file", readable_by_others=False)
+    try:
+        check_private(site.agent_key, "keys.agent_key_file", readable_by_others=False)
+    except OSError as error:
+        raise PolicyProblem(
+            f"keys.agent_key_file: {site.agent_key} cannot be read; make one with `jobrunner agent init`."
+        ) from error
     return site
 
 

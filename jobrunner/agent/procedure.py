@@ -213,7 +213,7 @@ class Procedure:
         tools = self._tools
         self._approved(attempt)
         run = self._action_run(attempt)
-        self._sandboxed(lambda: tools.executor.prepare(run))
+        tools.results.get_ready(attempt, run)
         self._sandboxed(lambda: tools.executor.start(run))
         begun = clock.now()
         tools.journal.advance(
@@ -274,6 +274,7 @@ class Procedure:
 
     def _clean_up(self, attempt: Attempt) -> None:
         tools = self._tools
+        tools.results.let_go(attempt)
         if "image_id" in attempt.facts:
             tools.executor.clean_up(self._action_run(attempt))
         shutil.rmtree(self._staging(attempt), ignore_errors=True)

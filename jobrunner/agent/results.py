@@ -4,12 +4,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from jobrunner.agent import clock
+from jobrunner.agent.dispatch import CHECKING_UID
 from jobrunner.agent.journal import Attempt
 from jobrunner.agent.outcome import Outcome, end
 from jobrunner.executors.base import ActionRun, Executor
 from jobrunner.privacy.areas import Areas
-from jobrunner.privacy.checking import check_files
-from jobrunner.privacy.collect import OutputsMissing, OutputsRefused, collect
+from jobrunner.privacy.checking import Checker, check_files
+from jobrunner.privacy.collect import OutputsMissing, OutputsRefused, collect, start_collector
+from jobrunner.privacy.confined_process import ConfinedProcess
 from jobrunner.privacy.records import RunFacts, RunInput
 from jobrunner.privacy.runs import RunFinished, RunFolder, read_run
 from jobrunner.sync.identity import workspace_name
@@ -17,12 +19,35 @@ from jobrunner.sync.vocabulary import Reason
 
 
 @dataclass(frozen=True, slots=True)
-class Results:
-    """The stores of one site."""
+class _Helpers:
+    """The two processes that read what a job wrote, started while it still runs."""
 
-    areas: Areas
-    executor: Executor
-    backend: str
+    collector: ConfinedProcess
+    checker: Checker
+
+
+class Results:
+    """The stores of one site. Each attempt is handled by one thread from `get_ready` to `let_go`."""
+
+    def __init__(self, areas: Areas, executor: Executor, backend: str) -> None:
+        self.areas = areas
+        self._executor = executor
+        self._backend = backend
+        self._helpers: dict[tuple[str, int], _Helpers] = {}
+
+    def get_ready(self, attempt: Attempt, run: ActionRun) -> None:
+        """Start what will read the job's outputs; it gets ready while the container starts. Not needed."""
+        if attempt.key not in self._helpers:
+            checker = Checker(CHECKING_UID, CHECKING_UID)
+            checker.start()
+            self._helpers[attempt.key] = _Helpers(start_collector(run.uid, run.gid), checker)
+
+    def let_go(self, attempt: Attempt) -> None:
+        """End what `get_ready` started for this attempt, used or not."""
+        helpers = self._helpers.pop(attempt.key, None)
+        if helpers is not None:
+            helpers.collector.stop()
+            helpers.checker.stop()
 
     def collect(self, attempt: Attempt, run: ActionRun) -> None:
         """Fill and finish the attempt's run folder; a folder that is finished already is left as it is.
@@ -35,14 +60,15 @@ class Results:
             return
         self._save_log(folder, run)
         facts = attempt.facts
+        self.get_ready(attempt, run)
+        helpers = self._helpers[attempt.key]
         try:
-            with self.executor.open_outputs(run) as root:
+            with self._executor.open_outputs(run) as root:
                 collection = collect(
                     root,
                     [(pattern, level) for pattern, level in facts["patterns"]],
                     into=folder,
-                    uid=run.uid,
-                    gid=run.gid,
+                    collector=helpers.collector,
                     inputs={row[0] for row in facts["inputs"]},
                 )
             self.areas.require_free(
@@ -56,7 +82,18 @@ class Results:
         except OutputsRefused as refused:
             raise end(Reason.OUTPUTS_REFUSED, "", "\n".join(_refused(refused))) from refused
         _append(folder, collection.notes)
-        report = check_files(collection.files, log=folder.log)
+        report = check_files(
+            collection.files,
+            checker=helpers.checker,
+            log=folder.log,
+            log_name=f"metadata/{attempt.offer.action}.log",
+            subject={
+                "project": attempt.offer.project,
+                "workspace": _workspace(attempt),
+                "job": attempt.job_id,
+                "commit": attempt.offer.commit,
+            },
+        )
         folder.finish(_facts(attempt, Reason.COMPLETED), collection, report)
 
     def keep_failure(self, attempt: Attempt, run: ActionRun, outcome: Outcome) -> None:
@@ -70,13 +107,19 @@ class Results:
         folder.finish(_facts(attempt, outcome.reason))
 
     def publish(self, attempt: Attempt) -> None:
-        """Make the attempt's outputs the current ones of its workspace."""
+        """Make the attempt's outputs the current ones of its workspace.
+
+        Raises Ended with outputs_refused when another action took one of the paths since they were collected.
+        """
         record = read_run(self.areas.high, attempt.job_id, attempt.number)
-        self.areas.publish(record, backend=self.backend, actions=attempt.facts["actions"])
+        try:
+            self.areas.publish(record, backend=self._backend, actions=attempt.facts["actions"])
+        except OutputsRefused as refused:
+            raise end(Reason.OUTPUTS_REFUSED, "", "\n".join(_refused(refused))) from refused
 
     def _save_log(self, folder: RunFolder, run: ActionRun) -> None:
         with folder.log.open("wb") as file:
-            self.executor.save_log(run, file, run.limits.log_bytes)
+            self._executor.save_log(run, file, run.limits.log_bytes)
 
 
 def _workspace(attempt: Attempt) -> str:

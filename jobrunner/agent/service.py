@@ -27,7 +27,7 @@ from jobrunner.agent.results import Results
 from jobrunner.executors.base import EngineError, Executor
 from jobrunner.executors.docker import DockerExecutor
 from jobrunner.privacy.areas import Areas
-from jobrunner.study import Mirrors
+from jobrunner.study import GitRules, GitUnusable, Mirrors
 from jobrunner.sync import outbox
 from jobrunner.sync.client import AgentClient
 from jobrunner.sync.messages import PROTOCOL, Hello
@@ -80,7 +80,7 @@ class Agent:
                 journal=self._journal,
                 reporter=reporter,
                 executor=executor,
-                mirrors=Mirrors(site.cache / "mirrors", git_rules),
+                mirrors=_mirrors(site, git_rules),
                 git_rules=git_rules,
                 limits=site.limits(),
                 results=Results(Areas(site.high, site.medium), executor, site.policy.backend),
@@ -173,8 +173,10 @@ class Agent:
         elif self._terms == 2:
             log.warning("aborting", signal=number)
             threading.Thread(target=self._abort, daemon=True).start()
-            # Whatever hangs, the process ends.
-            threading.Timer(_ABORT_S + _LAST_WORDS_S, os._exit, args=(1,)).start()
+            # Whatever hangs, the process ends. As a daemon, since nothing that ended shall wait for it.
+            last_resort = threading.Timer(_ABORT_S + _LAST_WORDS_S, os._exit, args=(1,))
+            last_resort.daemon = True
+            last_resort.start()
 
     def _abort(self) -> None:
         for attempt in self._journal.open_attempts():
@@ -194,6 +196,13 @@ class Agent:
                     return
             self._shared.outbox_wake.set()
             time.sleep(0.05)
+
+
+def _mirrors(site: Site, git_rules: GitRules) -> Mirrors:
+    try:
+        return Mirrors(site.cache / "mirrors", git_rules)
+    except GitUnusable as error:
+        raise PolicyProblem(f"git: {error}") from error
 
 
 def _key(site: Site) -> Ed25519PrivateKey:

@@ -12,6 +12,13 @@ def _time(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
+def _plain(text: str) -> str:
+    """The text with every sign that a terminal would obey, or would not show, written as its code."""
+    return "".join(
+        character if character.isprintable() else f"\\u{{{ord(character):x}}}" for character in text
+    )
+
+
 def _line(attempt: Attempt) -> str:
     end = (
         ""
@@ -21,7 +28,7 @@ def _line(attempt: Attempt) -> str:
     where = end if attempt.step is Step.DONE else f"{end or 'running'}, at step {attempt.step.value}"
     detail = "" if attempt.outcome is None or not attempt.outcome.detail else f" ({attempt.outcome.detail})"
     return (
-        f"{_time(attempt.created)}  {attempt.offer.project}  {attempt.offer.action}  "
+        f"{_time(attempt.created)}  {attempt.offer.project}  {_plain(attempt.offer.action)}  "
         f"{attempt.job_id}-{attempt.number}  {where}{detail}"
     )
 
@@ -39,9 +46,10 @@ def status_lines(policy_file: Path, last: int) -> Iterator[str]:
     for attempt in attempts:
         yield ("  " + _line(attempt))
         if attempt.outcome is not None and attempt.outcome.message:
-            yield (f"      {attempt.outcome.message}")
+            for line in attempt.outcome.message.split("\n"):
+                yield (f"      {_plain(line)}")
     incidents = journal.incidents(last)
     yield (f"{len(incidents)} newest incidents:" if incidents else "No incident.")
     for second, job_id, number, reason, detail, message in incidents:
         about = "" if job_id is None else f"  {job_id}-{number}"
-        yield (f"  {_time(second)}{about}  {reason} {detail}: {message}")
+        yield (f"  {_time(second)}{about}  {reason} {detail}: {_plain(message)}")

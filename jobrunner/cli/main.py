@@ -1,7 +1,8 @@
 """The command `jobrunner`. Each command imports what it needs when it runs, so that check is quick."""
 
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Final
 
 import typer
 
@@ -35,7 +36,7 @@ def options(
 
 @app.command()
 def check(
-    path: Annotated[str, typer.Argument(help="A project.yaml, or a folder that holds one.")] = "project.yaml",
+    path: Annotated[str, typer.Argument(help="The project.yaml to check.")] = "project.yaml",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Check a project.yaml: every mistake at once, with line, column and how to mend it."""
@@ -44,24 +45,59 @@ def check(
     raise typer.Exit(run(path, json))
 
 
-def _add_groups(wanted: str) -> None:
-    """Attach the group that was asked for; all of them for help."""
-    if wanted not in _COMMANDS:
-        from jobrunner.cli import agent, approval, controller, demo, researcher
+def _agent() -> None:
+    from jobrunner.cli import agent
 
-        app.add_typer(agent.app, name="agent")
-        app.add_typer(controller.app, name="controller")
-        app.add_typer(approval.app, name="approval")
-        researcher.register(app)
-        demo.register(app)
+    app.add_typer(agent.app, name="agent")
 
 
-_COMMANDS = frozenset({"check", "--version"})
+def _controller() -> None:
+    from jobrunner.cli import controller
+
+    app.add_typer(controller.app, name="controller")
+
+
+def _approval() -> None:
+    from jobrunner.cli import approval
+
+    app.add_typer(approval.app, name="approval")
+
+
+def _researcher() -> None:
+    from jobrunner.cli import researcher
+
+    for command in (researcher.request, researcher.status, researcher.cancel):
+        app.command()(command)
+
+
+def _demo() -> None:
+    from jobrunner.cli import demo
+
+    app.command()(demo.demo)
+
+
+_GROUPS: Final[dict[str, Callable[[], None]]] = {
+    "check": lambda: None,
+    "request": _researcher,
+    "status": _researcher,
+    "cancel": _researcher,
+    "agent": _agent,
+    "controller": _controller,
+    "approval": _approval,
+    "demo": _demo,
+}
+
+
+def _attach(words: list[str]) -> None:
+    """Attach the command that was asked for; all of them for help and for what does not exist."""
+    wanted = _GROUPS.get(words[0]) if words else None
+    for attach in (wanted,) if wanted is not None else dict.fromkeys(_GROUPS.values()):
+        attach()
 
 
 def main() -> None:
     """Entry point of the command."""
-    _add_groups(sys.argv[1] if len(sys.argv) > 1 else "--help")
+    _attach(sys.argv[1:])
     try:
         app()
     except Stop as stop:

@@ -16,7 +16,6 @@ from jobrunner.privacy import frames
 from jobrunner.privacy.confined_process import ConfinedProcess, NotConfined
 from jobrunner.privacy.disclosure import engine, rulebook
 from jobrunner.privacy.disclosure.findings import FileReport, Report, file_report_from
-from jobrunner.privacy.disclosure.rulebook import Rulebook
 from jobrunner.privacy.levels import MODERATELY
 from jobrunner.privacy.logs import log_tail
 from jobrunner.privacy.outputs import CollectedFile
@@ -48,23 +47,16 @@ class _Request:
 def check_files(
     files: Sequence[CollectedFile],
     *,
+    checker: "Checker",
     log: Path | None = None,
     log_name: str = "metadata/job.log",
     subject: Mapping[str, str] | None = None,
-    book: bytes | None = None,
-    uid: int,
-    gid: int,
-    limits: CheckLimits = CheckLimits(),
 ) -> Report:
     """The report on the moderately sensitive ones of `files` and on the last 1 MiB of `log`.
 
-    `book`: a rulebook in TOML, the default one without it. `uid`, `gid`: the user to check as, which must
-    not be the agent's; ignored without root. `subject`: project, workspace, job, commit, for the report.
-    Raises rulebook.RulebookError. A file that could not be checked is in the report with SDC099, also when
-    no process can be started at all.
+    `subject`: project, workspace, job, commit, for the report. A file that could not be checked is in the
+    report with SDC099, also when no process can be started at all.
     """
-    source = rulebook.default_rulebook() if book is None else book
-    rules = rulebook.load(source)
     started = int(time.time())
     requests = [
         _Request(file.path, file.stored, file.sha256, file.size, False)
@@ -74,12 +66,11 @@ def check_files(
     if log is not None:
         tail = log_tail(log)
         requests.append(_Request(log_name, log, hashlib.sha256(tail).hexdigest(), len(tail), True))
-    with _Checker(source, rules, uid, gid, limits) as checker:
-        reports = list(checker.reports(requests))
+    reports = list(checker.reports(requests))
     of_log = reports.pop() if log is not None else None
     return Report(
         engine=__version__,
-        rulebook=rules.quoted,
+        rulebook=checker.book.quoted,
         subject=dict(subject or {}),
         started=started,
         finished=int(time.time()),
@@ -88,24 +79,55 @@ def check_files(
     )
 
 
-class _Checker:
-    """Holds the worker, and starts another when it breaks."""
+class Checker:
+    """Holds the worker that reads files, and starts another when it breaks. A context manager.
 
-    def __init__(self, source: bytes, book: Rulebook, uid: int, gid: int, limits: CheckLimits) -> None:
-        self.source = source
-        self.book = book
+    `uid`, `gid`: the user to check as, which must be neither the agent's nor the job's; ignored without root.
+    `source`: a rulebook in TOML, the default one without it. The worker ends with the thread that started it.
+    Raises rulebook.RulebookError.
+    """
+
+    def __init__(
+        self,
+        uid: int,
+        gid: int,
+        source: bytes | None = None,
+        limits: CheckLimits = CheckLimits(),
+    ) -> None:
+        self.source = rulebook.default_rulebook() if source is None else source
+        self.book = rulebook.load(self.source)
         self.uid = uid
         self.gid = gid
         self.limits = limits
         self.worker: ConfinedProcess | None = None
 
-    def __enter__(self) -> "_Checker":
+    def __enter__(self) -> "Checker":
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop()
+        self.stop()
+
+    def start(self) -> None:
+        """Let the worker get ready now, so that the first file need not wait for it."""
+        if self.worker is None:
+            limits = self.limits
+            self.worker = ConfinedProcess(
+                "jobrunner.privacy.worker",
+                [limits.cpu_seconds, limits.wall_seconds, limits.memory_bytes],
+                uid=self.uid,
+                gid=self.gid,
+                timeout=limits.wall_seconds + _GRACE_SECONDS,
+                first={"rulebook": self.source.decode("utf-8")},
+                own_network=True,
+            )
+
+    def stop(self) -> None:
+        """End the worker. May be called again."""
+        if self.worker is not None:
+            self.worker.stop()
+            self.worker = None
 
     def reports(self, requests: Sequence[_Request]) -> Iterator[FileReport]:
         """One report for each request, in order."""
@@ -117,7 +139,7 @@ class _Checker:
             try:
                 yield self._ask(number, request)
             except (frames.BrokenConversation, NotConfined, OSError):
-                self._stop()
+                self.stop()
                 yield self._unchecked(request, "check failed")
 
     def _ask(self, number: int, request: _Request) -> FileReport:
@@ -158,23 +180,11 @@ class _Checker:
         return report
 
     def _started(self) -> ConfinedProcess:
+        self.start()
         if self.worker is None:
-            limits = self.limits
-            self.worker = ConfinedProcess(
-                "jobrunner.privacy.worker",
-                [limits.cpu_seconds, limits.wall_seconds, limits.memory_bytes],
-                uid=self.uid,
-                gid=self.gid,
-                timeout=limits.wall_seconds + _GRACE_SECONDS,
-                first={"rulebook": self.source.decode("utf-8")},
-                own_network=True,
-            )
+            raise NotConfined("there is no worker")
+        self.worker.confirm()
         return self.worker
-
-    def _stop(self) -> None:
-        if self.worker is not None:
-            self.worker.stop()
-            self.worker = None
 
     def _unchecked(self, request: _Request, why: str) -> FileReport:
         return engine.unchecked(request.path, request.size, request.sha256, self.book, why)

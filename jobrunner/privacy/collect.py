@@ -41,15 +41,14 @@ def collect(
     patterns: Sequence[tuple[str, str]],
     *,
     into: RunFolder,
-    uid: int,
-    gid: int,
+    collector: ConfinedProcess,
     inputs: AnyOf[str] = (),
     untouched: Mapping[str, Untouched] | None = None,
     limits: CollectLimits = CollectLimits(),  # noqa: B008 (frozen)
 ) -> Collection:
     """Copy every file below `root_fd` that a pattern matches into the run folder `into`.
 
-    `patterns`: (pattern, level as in project.yaml). `uid`, `gid`: the attempt's; ignored without root.
+    `patterns`: (pattern, level as in project.yaml). `collector`: from `start_collector`; it ends with this.
     `inputs`: paths of staged inputs; one that lies here was changed by the job and is refused if matched.
     `untouched`: for a work folder that is a copy and no overlay, what was put there; files that are still
     the same are no outputs.
@@ -65,7 +64,7 @@ def collect(
     conversation = Conversation(root_fd, wanted, levels, into, frozenset(inputs), untouched or {}, limits)
     state = conversation.state
     try:
-        _converse(conversation, uid, gid)
+        _converse(conversation, collector)
         for path, other in names.collisions([file.path for file in state.files], ()):
             state.refused.append((path, f"its name collides with {shown(other)}"))
         if state.refused:
@@ -77,14 +76,18 @@ def collect(
         raise
 
 
-def _converse(conversation: Conversation, uid: int, gid: int) -> None:
-    root_fd = conversation.root_fd
-    seconds = conversation.limits.seconds
+def start_collector(uid: int, gid: int, limits: CollectLimits = CollectLimits()) -> ConfinedProcess:  # noqa: B008
+    """A collector that waits to be used once by `collect`; started ahead, it costs no time after the job.
+
+    `uid`, `gid`: the attempt's; ignored without root. It must be stopped by its owner.
+    """
+    return ConfinedProcess("jobrunner.privacy.collector", [], uid=uid, gid=gid, timeout=limits.seconds)
+
+
+def _converse(conversation: Conversation, collector: ConfinedProcess) -> None:
     try:
-        collector = ConfinedProcess(
-            "jobrunner.privacy.collector", [root_fd], uid=uid, gid=gid, timeout=seconds, inherited=[root_fd]
-        )
         try:
+            collector.confirm()
             conversation.run(collector.connection)
         finally:
             collector.stop()

@@ -1,7 +1,7 @@
 """The process that walks what a job wrote: threats.md section 4 items 2 to 6.
 
-Started by `collect.py` through `confined_process.py`, with SOCKET, UID, GID and ROOT. It drops to the job's
-uid before it reads anything of the job or hears a pattern, so that even a bug in here reads only what the
+Started by `collect.py` through `confined_process.py`, with SOCKET, UID and GID. It drops to the job's
+uid before it is given the job's folder or hears a pattern, so that even a bug in here reads only what the
 job could. It hands (path, open file) over; the agent trusts neither.
 """
 
@@ -31,7 +31,7 @@ class TooMuch(Exception):
 
 def main(arguments: list[str]) -> int:
     """Confine this process, then answer the one request that comes over the socket."""
-    socket_fd, uid, gid, root_fd = (int(argument) for argument in arguments)
+    socket_fd, uid, gid = (int(argument) for argument in arguments)
     connection = socket.socket(fileno=socket_fd)
     pattern_set = _pattern_set()
     confine.drop_to(uid, gid)
@@ -39,10 +39,10 @@ def main(arguments: list[str]) -> int:
     confine.limit(_RIGHTS)
     frames.send(connection, {"confined": True})
     request = frames.receive(connection)
-    if request is None:
+    if request is None or request[1] is None:
         return 1
     try:
-        _walk(connection, root_fd, request[0], pattern_set(request[0]["patterns"]))
+        _walk(connection, request[1], request[0], pattern_set(request[0]["patterns"]))
     except TooMuch as cap:
         frames.send(connection, {"refused": "", "why": str(cap)})
     except OSError as error:

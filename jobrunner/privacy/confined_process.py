@@ -30,12 +30,12 @@ class NotConfined(Exception):
 
 
 class ConfinedProcess:
-    """`main([SOCKET, UID, GID, *arguments])` of a module, in `python -I` with an empty environment.
+    """`main([SOCKET, UID, GID, *arguments])` of a module, in `python -I -S` with an empty environment.
 
-    It runs until `stop`.
-    `main` must drop its rights with `confine.drop_to` and then send `{"confined": true}`; before that
-    only `first`, if given, is sent to it. `timeout` (seconds) holds for each wait on `connection`. With root
-    the kernel is asked whether the rights are gone. Raises NotConfined.
+    It runs until `stop`, or until the thread that made it ends. It starts at once and gets ready by itself;
+    nothing but `first`, if given, may be sent to it before `confirm`. `main` must drop its rights with
+    `confine.drop_to` and then send `{"confined": true}`. `timeout` (seconds) holds for each wait on
+    `connection`.
     """
 
     def __init__(
@@ -46,41 +46,58 @@ class ConfinedProcess:
         uid: int,
         gid: int,
         timeout: float,
-        inherited: Sequence[int] = (),
         first: Mapping[str, Any] | None = None,
         own_network: bool = False,
     ) -> None:
+        self._module = module
+        self._uid = uid
+        self._gid = gid
+        self._own_network = own_network
+        self._confirmed = False
         self.connection, theirs = socket.socketpair()
         with theirs:
             self.connection.settimeout(timeout)
             root = str(Path(jobrunner.__file__).parent)
             numbers = [str(number) for number in (theirs.fileno(), uid, gid, *arguments)]
             self.process = subprocess.Popen(
-                [sys.executable, "-I", "-X", "utf8", "-c", _START, root, module, *numbers],
+                [sys.executable, "-I", "-S", "-X", "utf8", "-c", _START, root, module, *numbers],
                 env={},
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno(), *inherited],
+                pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
-        try:
-            if first is not None:
+        if first is not None:
+            try:
                 frames.send(self.connection, first)
+            except frames.BrokenConversation:
+                # It died at once; `confirm` says so to whoever wants to use it.
+                pass
+
+    def confirm(self) -> None:
+        """Wait until it is ready, and with root ask the kernel whether its rights are gone.
+
+        Raises NotConfined, and the process is stopped then. May be called again.
+        """
+        if self._confirmed:
+            return
+        try:
             answer = frames.receive(self.connection)
             if answer is None or answer[0] != {"confined": True}:
-                raise NotConfined(f"{module} did not start")
+                raise NotConfined(f"{self._module} did not start")
             if os.geteuid() == 0:
-                _require_dropped(self.process.pid, uid, gid)
-                if own_network:
+                _require_dropped(self.process.pid, self._uid, self._gid)
+                if self._own_network:
                     _require_own_network(self.process.pid)
         except (frames.BrokenConversation, OSError) as error:
             self.stop()
-            raise NotConfined(f"{module} did not start: {error}") from error
+            raise NotConfined(f"{self._module} did not start: {error}") from error
         except BaseException:
             self.stop()
             raise
+        self._confirmed = True
 
     def stop(self) -> None:
         """Kill the process and wait until it has gone. May be called again."""

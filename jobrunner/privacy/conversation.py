@@ -73,7 +73,7 @@ class Conversation:
             "depth": limits.depth,
             "files": limits.files + len(self.untouched),
         }
-        frames.send(connection, request)
+        frames.send(connection, request, self.root_fd)
         heard = 0
         while True:
             received = frames.receive(connection)

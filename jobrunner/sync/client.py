@@ -6,11 +6,11 @@ The layer above retries, with a budget per call. Anything that is not a well-for
 
 import time
 from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 
 from jobrunner.sync import messages
 from jobrunner.sync.messages import (
@@ -32,10 +32,11 @@ from jobrunner.sync.messages import (
     Renew,
     RenewReply,
 )
+from jobrunner.sync.patience import PatientAdapter, cut_after
 from jobrunner.sync.vocabulary import ErrorCode
 
 _CONNECT_S: Final = 10
-_READ_S: Final = 30
+_ANSWER_S: Final = 30.0
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 R = TypeVar("R", bound=Message)
@@ -68,8 +69,12 @@ class BrokenReply(Exception):
 
 def check_address(url: str, *, allow_loopback_http: bool) -> str:
     """The address without a trailing slash; raises InsecureController unless https or allowed loopback."""
-    parts = urlsplit(url)
-    if parts.username or parts.query or parts.fragment or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        whole = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        whole = False
+    if not whole or "@" in parts.netloc or parts.query or parts.fragment:
         raise InsecureController("The controller's address must be just https://host[:port]/path.")
     if parts.scheme == "https":
         return url.rstrip("/")
@@ -90,16 +95,22 @@ class Endpoint:
 
 
 class AgentClient:
-    """Calls of one agent. Not shared between threads: each loop has its own."""
+    """Calls of one agent. Not shared between threads: each loop has its own.
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    `answer_s` is how long a call may wait for its answer, in seconds; a poll may wait LONG_POLL_S more.
+    """
+
+    def __init__(self, endpoint: Endpoint, *, answer_s: float = _ANSWER_S) -> None:
+        self._answer_s = answer_s
         self._base = f"{endpoint.url}/api/v1/agent"
         self._session = requests.Session()
         # Proxies, .netrc and certificate variables of the environment must not steer where messages go.
         self._session.trust_env = False
         self._session.verify = endpoint.ca_file or True
-        self._session.mount("https://", HTTPAdapter(max_retries=0))
-        self._session.mount("http://", HTTPAdapter(max_retries=0))
+        self._session.mount("https://", PatientAdapter())
+        self._session.mount("http://", PatientAdapter())
+        # The headers that may leave are a closed list; what the controller sets is not sent back.
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._session.headers.clear()
         self._session.headers.update(
             {
@@ -117,7 +128,7 @@ class AgentClient:
 
     def poll(self, message: Poll) -> PollReply:
         """Ask for offers; answers after LONG_POLL_S at the latest."""
-        return self._call("poll", message, PollReply, read_s=LONG_POLL_S + 10)
+        return self._call("poll", message, PollReply, held_s=LONG_POLL_S)
 
     def claim(self, message: Claim) -> ClaimReply:
         """Ask for one job."""
@@ -142,9 +153,10 @@ class AgentClient:
         answer: type[R],
         *,
         token: str | None = None,
-        read_s: float = _READ_S,
+        held_s: float = 0.0,
     ) -> R:
         headers = {} if token is None else {ATTEMPT_HEADER: token}
+        read_s = held_s + self._answer_s
         try:
             with self._session.post(
                 f"{self._base}/{name}",
@@ -158,7 +170,7 @@ class AgentClient:
                 kind = response.headers.get("Content-Type", "").split(";")[0].strip().lower()
                 if response.headers.get("Content-Encoding", "identity") != "identity":
                     raise Unanswered("a compressed answer")
-                body = _bounded_body(response, deadline=time.monotonic() + read_s)
+                body = _bounded_body(response, within_s=self._answer_s)
         except (requests.RequestException, OSError) as error:
             raise Unanswered(type(error).__name__) from error
         if kind != "application/json":
@@ -172,20 +184,22 @@ class AgentClient:
             refusal = messages.parse(ErrorReply, body)
         except Malformed as problem:
             raise Unanswered(f"status {status} and an unknown body") from problem
-        if refusal.error in (ErrorCode.SLOW_DOWN, ErrorCode.LOCKED) or status >= 500:
+        if refusal.error in (ErrorCode.SLOW_DOWN, ErrorCode.LOCKED) or not 400 <= status < 500:
             raise Unanswered(refusal.error.value)
         raise Rejected(status, refusal.error)
 
 
-def _bounded_body(response: requests.Response, *, deadline: float) -> bytes:
-    """At most MAX_REPLY_BYTES, within the deadline however slowly the bytes drip."""
+def _bounded_body(response: requests.Response, *, within_s: float) -> bytes:
+    """At most MAX_REPLY_BYTES, within the given seconds however slowly the bytes drip."""
     parts: list[bytes] = []
     size = 0
-    for part in response.iter_content(16 * 1024):
-        size += len(part)
-        if size > MAX_REPLY_BYTES:
-            raise Unanswered("an answer that is too long")
-        if time.monotonic() > deadline:
-            raise Unanswered("an answer that is too slow")
-        parts.append(part)
+    deadline = time.monotonic() + within_s
+    with cut_after(within_s, response.raw.shutdown):
+        for part in response.iter_content(16 * 1024):
+            size += len(part)
+            if size > MAX_REPLY_BYTES:
+                raise Unanswered("an answer that is too long")
+            parts.append(part)
+    if time.monotonic() > deadline:
+        raise Unanswered("an answer that is too slow")
     return b"".join(parts)

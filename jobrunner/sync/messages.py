@@ -43,16 +43,16 @@ def _at_most_bytes(limit: int) -> Any:
     return AfterValidator(check)
 
 
-Id26 = Annotated[str, StringConstraints(pattern=r"\A[a-z2-7]{26}\Z")]
-Slug = Annotated[str, StringConstraints(pattern=r"\A[a-z0-9-]{1,40}\Z")]
-Hex40 = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{40}\Z")]
-Hex64 = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{64}\Z")]
+Id26 = Annotated[str, StringConstraints(pattern=r"^[a-z2-7]{26}$")]
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,40}$")]
+Hex40 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+Hex64 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Seconds = Annotated[int, Field(ge=0, le=2**40)]
 AttemptNumber = Annotated[int, Field(ge=1, le=MAX_ATTEMPT)]
 RepoUrl = Annotated[str, StringConstraints(min_length=1), _at_most_bytes(300)]
 BranchName = Annotated[str, StringConstraints(min_length=1), _at_most_bytes(200)]
 ActionId = Annotated[str, StringConstraints(min_length=1), _at_most_bytes(128)]
-Token = Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9._:=-]+\Z"), _at_most_bytes(MAX_TOKEN_BYTES)]
+Token = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:=-]+$"), _at_most_bytes(MAX_TOKEN_BYTES)]
 
 
 class Malformed(ValueError):
@@ -102,7 +102,7 @@ class Hello(Message):
 
     agent_id: Slug
     protocol: Annotated[int, Field(ge=1, le=1000)]
-    version: Annotated[str, StringConstraints(pattern=r"\A[0-9A-Za-z.+-]{1,32}\Z")]
+    version: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z.+-]{1,32}$")]
     runtimes: Annotated[tuple[Runtime, ...], Field(max_length=2)]
     policy_digest: Hex64
 
@@ -151,7 +151,7 @@ class Event(Message):
     reason: Reason
     started: Seconds | None
     finished: Seconds | None
-    signature: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9+/]{86}==\Z")]
+    signature: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]{86}==$")]
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -68,20 +68,24 @@ def _check_depth(raw: bytes, max_depth: int) -> None:
 def parse(raw: bytes, *, limit: int, max_depth: int = MAX_DEPTH) -> Any:
     """The value of `raw`, at most `limit` bytes of UTF-8 JSON.
 
-    Raises NotStrictJson for anything too long or deep, duplicate keys, NaN, infinities and integers
-    beyond 2**53 - 1.
+    Raises NotStrictJson for anything too long or deep, duplicate keys, NaN, infinities, integers
+    beyond 2**53 - 1 and half surrogate pairs.
     """
     if len(raw) > limit:
         raise NotStrictJson(f"longer than {limit} bytes")
     _check_depth(raw, max_depth)
     try:
-        return json.loads(
+        value = json.loads(
             raw.decode("utf-8"),
             object_pairs_hook=_pairs,
             parse_int=_integer,
             parse_float=_float,
             parse_constant=_constant,
         )
+        if b"\\u" in raw:
+            # Half of a surrogate pair is no text: it has no UTF-8, and readers differ on what it is.
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        return value
     except NotStrictJson:
         raise
     except (ValueError, RecursionError) as error:

@@ -24,10 +24,10 @@ from pathlib import Path
 
 import pytest
 
-from jobrunner.privacy.checking import CheckLimits, check_files
+from jobrunner.privacy.checking import CheckLimits
 from jobrunner.privacy.collect import CollectLimits, OutputsMissing, OutputsRefused
 from jobrunner.privacy.runs import InputChanged, InputMissing, read_run, stage_inputs
-from tests.privacy.making import CHECK_UID, HIGH, IS_ROOT, MODERATE, Site, facts, holds, job_id
+from tests.privacy.making import HIGH, IS_ROOT, MODERATE, Site, facts, holds, job_id
 
 pytestmark = pytest.mark.unit
 needs_root = pytest.mark.skipif(not IS_ROOT, reason="needs root to make devices and to change the user")
@@ -424,7 +424,7 @@ def check_all(site: Site, files: dict[str, bytes], limits: CheckLimits) -> dict[
     site.write(files)
     folder = site.folder()
     collection = site.collect([(path, MODERATE) for path in files], into=folder)
-    report = check_files(collection.files, log=folder.log, uid=CHECK_UID, gid=CHECK_UID, limits=limits)
+    report = site.check(collection, folder, limits)
     assert report.log is not None
     return {one.path: [finding.message for finding in one.findings] for one in report.files}
 

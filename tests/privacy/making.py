@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jobrunner.privacy.areas import Areas
-from jobrunner.privacy.checking import CheckLimits, check_files
-from jobrunner.privacy.collect import CollectLimits, collect
+from jobrunner.privacy.checking import Checker, CheckLimits, check_files
+from jobrunner.privacy.collect import CollectLimits, collect, start_collector
 from jobrunner.privacy.disclosure.findings import Report
 from jobrunner.privacy.outputs import Collection
 from jobrunner.privacy.records import RunFacts, RunInput, RunRecord
@@ -108,8 +108,7 @@ class Site:
                 fd,
                 patterns,
                 into=into or self.folder(),
-                uid=JOB_UID,
-                gid=JOB_UID,
+                collector=start_collector(JOB_UID, JOB_UID, limits or CollectLimits()),
                 inputs=inputs,
                 limits=limits or CollectLimits(),
             )
@@ -139,13 +138,8 @@ class Site:
         return folder.finish(facts(inputs=inputs, **changes), collection, report)
 
     def check(self, collection: Collection, folder: RunFolder, limits: CheckLimits | None = None) -> Report:
-        return check_files(
-            collection.files,
-            log=folder.log,
-            uid=CHECK_UID,
-            gid=CHECK_UID,
-            limits=limits or CheckLimits(),
-        )
+        with Checker(CHECK_UID, CHECK_UID, limits=limits or CheckLimits()) as checker:
+            return check_files(collection.files, log=folder.log, checker=checker)
 
     def publish(self, record: RunRecord, actions: Sequence[str] | None = None) -> bool:
         return self.areas.publish(record, backend="test", actions=actions)

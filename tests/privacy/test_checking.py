@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jobrunner.privacy.checking import CheckLimits, check_files
+from jobrunner.privacy.checking import Checker, CheckLimits, check_files
 from jobrunner.privacy.confined_process import ConfinedProcess
 from jobrunner.privacy.disclosure import rulebook
 from tests.privacy.making import CHECK_UID, HIGH, IS_ROOT, MODERATE, Site
@@ -26,7 +26,8 @@ def test_only_moderate_files_and_the_log_are_checked(site: Site) -> None:
 
 def test_nothing_to_check_starts_no_process(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", "/nonexistent")
-    report = check_files([], uid=CHECK_UID, gid=CHECK_UID)
+    with Checker(CHECK_UID, CHECK_UID) as checker:
+        report = check_files([], checker=checker)
     assert report.files == ()
     assert report.complete
 
@@ -62,7 +63,7 @@ def test_all_files_share_one_time(site: Site) -> None:
 
 def test_a_wrong_rulebook_is_an_error_and_not_a_pass(site: Site) -> None:
     with pytest.raises(rulebook.RulebookError):
-        check_files([], book=b"schema = 1", uid=CHECK_UID, gid=CHECK_UID)
+        Checker(CHECK_UID, CHECK_UID, b"schema = 1")
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="needs root to change the user and the network")
@@ -77,6 +78,7 @@ def test_the_worker_has_no_network_and_no_rights() -> None:
         own_network=True,
     )
     try:
+        worker.confirm()
         pid = worker.process.pid
         status = Path(f"/proc/{pid}/status").read_text()
         devices = re.findall(r"^\s*(\w+):", Path(f"/proc/{pid}/net/dev").read_text(), re.M)

@@ -15,8 +15,8 @@ from jobrunner.privacy.collect import (
     OutputsRefused,
     Untouched,
     collect,
+    start_collector,
 )
-from jobrunner.privacy.confined_process import ConfinedProcess
 from jobrunner.privacy.conversation import Conversation
 from tests.privacy.making import HIGH, IS_ROOT, JOB_UID, MODERATE, Site, opened
 
@@ -79,7 +79,11 @@ def test_in_a_copy_what_is_untouched_is_no_output(site: Site) -> None:
     (site.work / "edited.csv").write_text("by the job")
     with opened(site.work) as fd:
         collection = collect(
-            fd, [("*.csv", HIGH)], into=site.folder(), uid=JOB_UID, gid=JOB_UID, untouched=untouched
+            fd,
+            [("*.csv", HIGH)],
+            into=site.folder(),
+            collector=start_collector(JOB_UID, JOB_UID),
+            untouched=untouched,
         )
     assert [file.path for file in collection.files] == ["edited.csv", "new.csv"]
 
@@ -100,17 +104,15 @@ def test_the_collector_cannot_read_what_the_job_could_not(site: Site) -> None:
 def test_the_collector_gives_up_every_right(site: Site) -> None:
     before = os.getgroups()
     os.setgroups([4242])
-    with opened(site.work) as fd:
-        process = ConfinedProcess(
-            "jobrunner.privacy.collector", [fd], uid=JOB_UID, gid=JOB_UID, timeout=10, inherited=[fd]
-        )
-        os.setgroups(before)
-        try:
-            pid = process.process.pid
-            status = Path(f"/proc/{pid}/status").read_text()
-            environment = Path(f"/proc/{pid}/environ").read_bytes()
-        finally:
-            process.stop()
+    process = start_collector(JOB_UID, JOB_UID)
+    os.setgroups(before)
+    try:
+        process.confirm()
+        pid = process.process.pid
+        status = Path(f"/proc/{pid}/status").read_text()
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    finally:
+        process.stop()
     lines = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     assert lines["Uid"].split() == [str(JOB_UID)] * 4
     assert lines["Groups"].split() == []
@@ -123,7 +125,7 @@ def test_the_collector_gives_up_every_right(site: Site) -> None:
 def test_the_collector_never_runs_as_root(site: Site) -> None:
     site.write({"a.csv": "1"})
     with opened(site.work) as fd, pytest.raises(CollectorFailed):
-        collect(fd, [("a.csv", HIGH)], into=site.folder(), uid=0, gid=0)
+        collect(fd, [("a.csv", HIGH)], into=site.folder(), collector=start_collector(0, 0))
 
 
 class LyingCollector:

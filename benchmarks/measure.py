@@ -1,0 +1,54 @@
+"""A measurement against its floor, and how it is printed and kept."""
+
+import json
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """Seconds of each run of ours and of the floor (empty where there is none); `goal` is what we aim at."""
+
+    name: str
+    what: str
+    seconds: Sequence[float]
+    floor_seconds: Sequence[float]
+    goal: str
+
+    @property
+    def median(self) -> float:
+        """Median of our runs, in seconds."""
+        return statistics.median(self.seconds)
+
+    @property
+    def floor(self) -> float | None:
+        """Median of the floor's runs, in seconds."""
+        return statistics.median(self.floor_seconds) if self.floor_seconds else None
+
+    @property
+    def ratio(self) -> float | None:
+        """Ours to the floor."""
+        return None if not self.floor else self.median / self.floor
+
+
+def table(measurements: Iterable[Measurement]) -> str:
+    """All measurements as lines of text."""
+    lines = [f"{'name':<18} {'median':>9} {'floor':>9} {'ratio':>6} {'runs':>4}  goal"]
+    for one in measurements:
+        floor = "-" if one.floor is None else f"{one.floor:.3f} s"
+        ratio = "-" if one.ratio is None else f"{one.ratio:.2f}"
+        lines.append(
+            f"{one.name:<18} {one.median:>7.3f} s {floor:>9} {ratio:>6} {len(one.seconds):>4}  {one.goal}"
+        )
+    return "\n".join(lines)
+
+
+def keep(measurements: Iterable[Measurement], path: Path) -> None:
+    """Write `{name: {median, floor, ratio, runs}}` as JSON; seconds."""
+    content = {
+        one.name: {"median": one.median, "floor": one.floor, "ratio": one.ratio, "runs": len(one.seconds)}
+        for one in measurements
+    }
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
