@@ -43,6 +43,7 @@ class Desk:
         with self._condition:
             self._halted = True
             self._offers = []
+            self._condition.notify_all()
 
     def close(self) -> None:
         """From now on nothing new starts (drain)."""
@@ -71,7 +72,9 @@ class Desk:
                 return None
             slot = min(self._free)
             self._free.remove(slot)
-            return self._offers.pop(0), slot
+            offer = self._offers.pop(0)
+            self._condition.notify_all()
+            return offer, slot
 
     def _may_start(self) -> bool:
         return not (self._paused or self._halted) and bool(self._offers) and bool(self._free)

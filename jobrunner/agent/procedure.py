@@ -7,6 +7,7 @@ tells it; a step that raises Ended ends the attempt instead.
 import shutil
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -206,14 +207,16 @@ class Procedure:
         except InputChanged as error:
             raise end(Reason.INTERNAL_ERROR, "input_changed", str(error)) from error
         inputs = [[one.path, one.sha256, one.action, one.job_id, one.attempt] for one in staged.files]
-        self._sandboxed(lambda: tools.executor.prepare(self._action_run(attempt)))
         tools.journal.advance(attempt, Step.START, facts={"inputs": inputs})
 
     def _start(self, attempt: Attempt) -> None:
         tools = self._tools
-        self._approved(attempt)
         run = self._action_run(attempt)
-        tools.results.get_ready(attempt, run)
+        with ThreadPoolExecutor(1) as beside:
+            # The approval is looked at again while the workspace is made; nothing starts before both are done.
+            approved = beside.submit(self._approved, attempt)
+            self._sandboxed(lambda: tools.executor.prepare(run))
+            approved.result()
         self._sandboxed(lambda: tools.executor.start(run))
         begun = clock.now()
         tools.journal.advance(
@@ -274,7 +277,6 @@ class Procedure:
 
     def _clean_up(self, attempt: Attempt) -> None:
         tools = self._tools
-        tools.results.let_go(attempt)
         if "image_id" in attempt.facts:
             tools.executor.clean_up(self._action_run(attempt))
         shutil.rmtree(self._staging(attempt), ignore_errors=True)

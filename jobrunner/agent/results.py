@@ -1,7 +1,6 @@
 """From what a job wrote to the stores: collect, check, record, publish (threats.md section 4)."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from jobrunner.agent import clock
 from jobrunner.agent.dispatch import CHECKING_UID
@@ -10,44 +9,22 @@ from jobrunner.agent.outcome import Outcome, end
 from jobrunner.executors.base import ActionRun, Executor
 from jobrunner.privacy.areas import Areas
 from jobrunner.privacy.checking import Checker, check_files
-from jobrunner.privacy.collect import OutputsMissing, OutputsRefused, collect, start_collector
-from jobrunner.privacy.confined_process import ConfinedProcess
+from jobrunner.privacy.collect import OutputsMissing, OutputsRefused, collect
+from jobrunner.privacy.confined_process import Launcher
 from jobrunner.privacy.records import RunFacts, RunInput
 from jobrunner.privacy.runs import RunFinished, RunFolder, read_run
 from jobrunner.sync.identity import workspace_name
 from jobrunner.sync.vocabulary import Reason
 
 
-@dataclass(frozen=True, slots=True)
-class _Helpers:
-    """The two processes that read what a job wrote, started while it still runs."""
-
-    collector: ConfinedProcess
-    checker: Checker
-
-
 class Results:
-    """The stores of one site. Each attempt is handled by one thread from `get_ready` to `let_go`."""
+    """The stores of one site."""
 
-    def __init__(self, areas: Areas, executor: Executor, backend: str) -> None:
+    def __init__(self, areas: Areas, executor: Executor, launcher: Launcher, backend: str) -> None:
         self.areas = areas
         self._executor = executor
+        self._launcher = launcher
         self._backend = backend
-        self._helpers: dict[tuple[str, int], _Helpers] = {}
-
-    def get_ready(self, attempt: Attempt, run: ActionRun) -> None:
-        """Start what will read the job's outputs; it gets ready while the container starts. Not needed."""
-        if attempt.key not in self._helpers:
-            checker = Checker(CHECKING_UID, CHECKING_UID)
-            checker.start()
-            self._helpers[attempt.key] = _Helpers(start_collector(run.uid, run.gid), checker)
-
-    def let_go(self, attempt: Attempt) -> None:
-        """End what `get_ready` started for this attempt, used or not."""
-        helpers = self._helpers.pop(attempt.key, None)
-        if helpers is not None:
-            helpers.collector.stop()
-            helpers.checker.stop()
 
     def collect(self, attempt: Attempt, run: ActionRun) -> None:
         """Fill and finish the attempt's run folder; a folder that is finished already is left as it is.
@@ -60,15 +37,15 @@ class Results:
             return
         self._save_log(folder, run)
         facts = attempt.facts
-        self.get_ready(attempt, run)
-        helpers = self._helpers[attempt.key]
         try:
             with self._executor.open_outputs(run) as root:
                 collection = collect(
                     root,
                     [(pattern, level) for pattern, level in facts["patterns"]],
                     into=folder,
-                    collector=helpers.collector,
+                    launcher=self._launcher,
+                    uid=run.uid,
+                    gid=run.gid,
                     inputs={row[0] for row in facts["inputs"]},
                 )
             self.areas.require_free(
@@ -82,18 +59,19 @@ class Results:
         except OutputsRefused as refused:
             raise end(Reason.OUTPUTS_REFUSED, "", "\n".join(_refused(refused))) from refused
         _append(folder, collection.notes)
-        report = check_files(
-            collection.files,
-            checker=helpers.checker,
-            log=folder.log,
-            log_name=f"metadata/{attempt.offer.action}.log",
-            subject={
-                "project": attempt.offer.project,
-                "workspace": _workspace(attempt),
-                "job": attempt.job_id,
-                "commit": attempt.offer.commit,
-            },
-        )
+        with Checker(self._launcher, CHECKING_UID, CHECKING_UID) as checker:
+            report = check_files(
+                collection.files,
+                checker=checker,
+                log=folder.log,
+                log_name=f"metadata/{attempt.offer.action}.log",
+                subject={
+                    "project": attempt.offer.project,
+                    "workspace": _workspace(attempt),
+                    "job": attempt.job_id,
+                    "commit": attempt.offer.commit,
+                },
+            )
         folder.finish(_facts(attempt, Reason.COMPLETED), collection, report)
 
     def keep_failure(self, attempt: Attempt, run: ActionRun, outcome: Outcome) -> None:

@@ -4,11 +4,11 @@ import fcntl
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 import structlog
@@ -27,6 +27,7 @@ from jobrunner.agent.results import Results
 from jobrunner.executors.base import EngineError, Executor
 from jobrunner.executors.docker import DockerExecutor
 from jobrunner.privacy.areas import Areas
+from jobrunner.privacy.confined_process import Launcher
 from jobrunner.study import GitRules, GitUnusable, Mirrors
 from jobrunner.sync import outbox
 from jobrunner.sync.client import AgentClient
@@ -56,6 +57,8 @@ class Agent:
         self._workers: set[threading.Thread] = set()
         self._workers_changed = threading.Condition()
         self._terms = 0
+        self._launcher = Launcher()
+        self._signals, self._signal_writer = socket.socketpair()
         reporter = Reporter(_key(site), site.policy.time_grain_s)
         endpoint = site.endpoint()
         git_rules = site.git_rules()
@@ -83,7 +86,7 @@ class Agent:
                 mirrors=_mirrors(site, git_rules),
                 git_rules=git_rules,
                 limits=site.limits(),
-                results=Results(Areas(site.high, site.medium), executor, site.policy.backend),
+                results=Results(Areas(site.high, site.medium), executor, self._launcher, site.policy.backend),
                 told=self._shared.outbox_wake.set,
                 halt=self._halt,
                 leaving=self._leaving,
@@ -92,18 +95,20 @@ class Agent:
 
     def run(self) -> int:
         """Work until TERM (finish what runs) or a second TERM (end what runs). Returns the exit status."""
-        signal.signal(signal.SIGTERM, self._on_signal)
-        signal.signal(signal.SIGINT, self._on_signal)
+        self._hear_signals()
+        self._launcher.start()
         unfinished = self._journal.open_attempts()
         self._sweep(unfinished)
         for loop in (poll_loop, heartbeat_loop, deliver_loop, work_loop):
             threading.Thread(target=loop, args=(self._shared,), name=loop.__name__, daemon=True).start()
         self._resume(unfinished)
+        self._make_ready()
         log.info("ready", backend=self._site.policy.backend, mode=self._site.policy.mode, version=__version__)
         self._shared.stopping.wait()
         self._wait_for_workers()
         self._say_last_words()
         self._shared.finished.set()
+        self._launcher.stop()
         log.info("stopped")
         return 0
 
@@ -115,6 +120,7 @@ class Agent:
                 self._procedure.run(attempt.job_id, attempt.number)
             finally:
                 self._desk.give_back(attempt.facts["slot"])
+                self._make_ready()
                 with self._workers_changed:
                     self._workers.discard(threading.current_thread())
                     self._workers_changed.notify_all()
@@ -123,6 +129,13 @@ class Agent:
         with self._workers_changed:
             self._workers.add(thread)
         thread.start()
+
+    def _make_ready(self) -> None:
+        try:
+            self._executor.make_ready(self._site.limits())
+        except EngineError as problem:
+            # Whatever is missing is made when a job needs it.
+            log.warning("not_ready", problem=str(problem))
 
     def _stop_attempt(self, job_id: str, number: int) -> None:
         # Stopping may take the whole StopTimeout; the loop that heard of it goes on meanwhile.
@@ -164,7 +177,24 @@ class Agent:
 
     # --- the end ---
 
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+    def _hear_signals(self) -> None:
+        """Hand signals to a thread of their own.
+
+        A handler runs in the main thread, which may hold a lock just then, or sleep on while the kernel gave
+        the signal to another thread. The number that goes into the socket is heard in any case.
+        """
+        self._signal_writer.setblocking(False)
+        signal.set_wakeup_fd(self._signal_writer.fileno())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda _number, _frame: None)
+        threading.Thread(target=self._listen, name="signals", daemon=True).start()
+
+    def _listen(self) -> None:
+        while True:
+            for number in self._signals.recv(16):
+                self._on_signal(number)
+
+    def _on_signal(self, number: int) -> None:
         self._terms += 1
         if self._terms == 1:
             log.info("draining", signal=number)

@@ -48,7 +48,7 @@ class Controller:
 def build() -> Edge:
     """The whole application, with the terms of the configuration."""
     chosen = settings.CONFIGURATION
-    terms = Terms(lease_s=chosen.lease_s, started_at=datetime.now(UTC))
+    terms = Terms(lease_s=chosen.lease_s, retry_s=chosen.retry_s, started_at=datetime.now(UTC))
     agents = AgentApp(terms, long_poll_s=chosen.long_poll_s)
     return Edge(Controller(agents, cast(App, get_asgi_application())), https=chosen.mode == "production")
 

@@ -38,6 +38,7 @@ class Configuration:
     hosts: tuple[str, ...] = _LOOPBACK_HOSTS
     git_prefixes: tuple[str, ...] = ("https://github.com/opensafely",)
     lease_s: int = 120
+    retry_s: int = 15
     long_poll_s: int = 25
     git_deadline_s: int = 55
 
@@ -74,6 +75,7 @@ def from_environment(environment: Mapping[str, str]) -> Configuration:
         hosts=_words(environment, "HOSTS", default_hosts),
         git_prefixes=_words(environment, "GIT_PREFIXES", default.git_prefixes),
         lease_s=_number(environment, "LEASE_SECONDS", default.lease_s, lowest=60, highest=3600),
+        retry_s=_number(environment, "RETRY_SECONDS", default.retry_s, lowest=0, highest=3600),
         long_poll_s=_number(environment, "LONG_POLL_SECONDS", default.long_poll_s, lowest=0, highest=25),
         git_deadline_s=_number(
             environment, "GIT_DEADLINE_SECONDS", default.git_deadline_s, lowest=1, highest=55

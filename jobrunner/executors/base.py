@@ -358,6 +358,10 @@ class Executor(Protocol):
         """Remove container, volume, mounts and disk of this attempt. Outputs are gone after this."""
         ...
 
+    def make_ready(self, limits: Limits) -> None:
+        """Make ahead what later runs with these limits will need. For a moment when nobody waits."""
+        ...
+
     def find(self, agent_id: str) -> list[Found]:
         """Containers of this agent, running or not."""
         ...

@@ -51,8 +51,8 @@ class DockerExecutor(Executor):
         """Give the connections to the engine back."""
         self._engine.close()
 
-    def fill_pool(self, limits: Limits) -> None:
-        """Make disks ahead for runs with these limits. For a moment when nobody waits."""
+    def make_ready(self, limits: Limits) -> None:
+        """See base.Executor."""
         with _host("make disks"):
             disks.fill(self._work / "pool", limits, self._pool_size)
 
@@ -140,7 +140,6 @@ class DockerExecutor(Executor):
     def clean_up(self, run: ActionRun) -> None:
         """See base.Executor."""
         self._remove(run.name)
-        self.fill_pool(run.limits)
 
     def find(self, agent_id: str) -> list[Found]:
         """See base.Executor."""

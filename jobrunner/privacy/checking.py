@@ -13,7 +13,7 @@ from types import TracebackType
 
 from jobrunner import __version__
 from jobrunner.privacy import frames
-from jobrunner.privacy.confined_process import ConfinedProcess, NotConfined
+from jobrunner.privacy.confined_process import ConfinedProcess, Launcher, NotConfined
 from jobrunner.privacy.disclosure import engine, rulebook
 from jobrunner.privacy.disclosure.findings import FileReport, Report, file_report_from
 from jobrunner.privacy.levels import MODERATELY
@@ -83,12 +83,12 @@ class Checker:
     """Holds the worker that reads files, and starts another when it breaks. A context manager.
 
     `uid`, `gid`: the user to check as, which must be neither the agent's nor the job's; ignored without root.
-    `source`: a rulebook in TOML, the default one without it. The worker ends with the thread that started it.
-    Raises rulebook.RulebookError.
+    `source`: a rulebook in TOML, the default one without it. Raises rulebook.RulebookError.
     """
 
     def __init__(
         self,
+        launcher: Launcher,
         uid: int,
         gid: int,
         source: bytes | None = None,
@@ -96,6 +96,7 @@ class Checker:
     ) -> None:
         self.source = rulebook.default_rulebook() if source is None else source
         self.book = rulebook.load(self.source)
+        self.launcher = launcher
         self.uid = uid
         self.gid = gid
         self.limits = limits
@@ -108,20 +109,6 @@ class Checker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-    def start(self) -> None:
-        """Let the worker get ready now, so that the first file need not wait for it."""
-        if self.worker is None:
-            limits = self.limits
-            self.worker = ConfinedProcess(
-                "jobrunner.privacy.worker",
-                [limits.cpu_seconds, limits.wall_seconds, limits.memory_bytes],
-                uid=self.uid,
-                gid=self.gid,
-                timeout=limits.wall_seconds + _GRACE_SECONDS,
-                first={"rulebook": self.source.decode("utf-8")},
-                own_network=True,
-            )
 
     def stop(self) -> None:
         """End the worker. May be called again."""
@@ -180,9 +167,18 @@ class Checker:
         return report
 
     def _started(self) -> ConfinedProcess:
-        self.start()
         if self.worker is None:
-            raise NotConfined("there is no worker")
+            limits = self.limits
+            self.worker = ConfinedProcess(
+                self.launcher,
+                "worker",
+                [limits.cpu_seconds, limits.wall_seconds, limits.memory_bytes],
+                uid=self.uid,
+                gid=self.gid,
+                timeout=limits.wall_seconds + _GRACE_SECONDS,
+                first={"rulebook": self.source.decode("utf-8")},
+                own_network=True,
+            )
         self.worker.confirm()
         return self.worker
 

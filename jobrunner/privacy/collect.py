@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from jobrunner.pipeline.patterns import PatternSet
 from jobrunner.privacy import frames, names
 from jobrunner.privacy.alike import look_alikes, shown
-from jobrunner.privacy.confined_process import ConfinedProcess, NotConfined
+from jobrunner.privacy.confined_process import ConfinedProcess, Launcher, NotConfined
 from jobrunner.privacy.conversation import Conversation, Heard
 from jobrunner.privacy.levels import level_named
 from jobrunner.privacy.outputs import (
@@ -41,14 +41,17 @@ def collect(
     patterns: Sequence[tuple[str, str]],
     *,
     into: RunFolder,
-    collector: ConfinedProcess,
+    launcher: Launcher,
+    uid: int,
+    gid: int,
     inputs: AnyOf[str] = (),
     untouched: Mapping[str, Untouched] | None = None,
     limits: CollectLimits = CollectLimits(),  # noqa: B008 (frozen)
 ) -> Collection:
     """Copy every file below `root_fd` that a pattern matches into the run folder `into`.
 
-    `patterns`: (pattern, level as in project.yaml). `collector`: from `start_collector`; it ends with this.
+    `patterns`: (pattern, level as in project.yaml). `uid`, `gid`: the attempt's, which the
+    walking process of `launcher` runs as; ignored without root.
     `inputs`: paths of staged inputs; one that lies here was changed by the job and is refused if matched.
     `untouched`: for a work folder that is a copy and no overlay, what was put there; files that are still
     the same are no outputs.
@@ -64,7 +67,7 @@ def collect(
     conversation = Conversation(root_fd, wanted, levels, into, frozenset(inputs), untouched or {}, limits)
     state = conversation.state
     try:
-        _converse(conversation, collector)
+        _converse(conversation, launcher, uid, gid)
         for path, other in names.collisions([file.path for file in state.files], ()):
             state.refused.append((path, f"its name collides with {shown(other)}"))
         if state.refused:
@@ -76,16 +79,11 @@ def collect(
         raise
 
 
-def start_collector(uid: int, gid: int, limits: CollectLimits = CollectLimits()) -> ConfinedProcess:  # noqa: B008
-    """A collector that waits to be used once by `collect`; started ahead, it costs no time after the job.
-
-    `uid`, `gid`: the attempt's; ignored without root. It must be stopped by its owner.
-    """
-    return ConfinedProcess("jobrunner.privacy.collector", [], uid=uid, gid=gid, timeout=limits.seconds)
-
-
-def _converse(conversation: Conversation, collector: ConfinedProcess) -> None:
+def _converse(conversation: Conversation, launcher: Launcher, uid: int, gid: int) -> None:
     try:
+        collector = ConfinedProcess(
+            launcher, "collector", [], uid=uid, gid=gid, timeout=conversation.limits.seconds
+        )
         try:
             collector.confirm()
             conversation.run(collector.connection)

@@ -1,6 +1,6 @@
 """The process that walks what a job wrote: threats.md section 4 items 2 to 6.
 
-Started by `collect.py` through `confined_process.py`, with SOCKET, UID and GID. It drops to the job's
+Forked by `launcher.py` for `collect.py`, with SOCKET, UID and GID. It drops to the job's
 uid before it is given the job's folder or hears a pattern, so that even a bug in here reads only what the
 job could. It hands (path, open file) over; the agent trusts neither.
 """

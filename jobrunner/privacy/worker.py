@@ -1,6 +1,6 @@
 """The process that reads files of a job to check them: no network, no rights, limits of its own.
 
-Started by `checking.py` through `confined_process.py`, with SOCKET, UID, GID, CPU, WALL and MEMORY. This
+Forked by `launcher.py` for `checking.py`, with SOCKET, UID, GID, CPU, WALL and MEMORY. This
 prepared process forks a child that answers requests over the same socket. The kernel kills a child that
 takes too long; then the next one is forked, which costs about a millisecond.
 """

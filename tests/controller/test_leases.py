@@ -63,12 +63,25 @@ def test_a_newer_claim_after_a_lapse_fences_the_older_attempt() -> None:
     assert where(request) == {"other": "succeeded/completed"}
 
 
+def test_an_error_that_is_not_the_studys_is_tried_again_after_a_pause() -> None:
+    rows = Rows(retry_s=15)
+    request = rows.ask("other")
+    failed = rows.claim(job(request, "other"))
+    rows.report(job(request, "other"), failed, Reason.INTERNAL_ERROR, ExitClass.FAILED)
+    assert where(request) == {"other": "pending/retrying"}
+    rows.tick(14)
+    assert refusal(rows, request, 2) == TAKEN
+    assert offers_for(rows.agent(), now=rows.now, terms=rows.terms) == ()
+    rows.tick(2)
+    assert rows.claim(job(request, "other"), 2).attempt == 2
+
+
 def test_after_a_restart_no_lease_runs_out_for_one_period() -> None:
     rows = Rows()
     request = rows.ask("other")
     rows.report(job(request, "other"), rows.claim(job(request, "other")), Reason.EXECUTING)
     rows.tick(1000)
-    rows.terms = Terms(lease_s=120, started_at=rows.now)
+    rows.terms = Terms(lease_s=120, retry_s=15, started_at=rows.now)
     assert refusal(rows, request, 2) == TAKEN
     rows.tick(120)
     assert rows.claim(job(request, "other"), 2).attempt == 2

@@ -288,7 +288,7 @@ def test_disks_are_made_ahead_and_used_once(engine: Any, canary: Canary, tmp_pat
     executor = DockerExecutor(tmp_path / "pooled", pool_size=2)
     pool = tmp_path / "pooled" / "pool"
     (pool / "half.new").touch()
-    executor.fill_pool(SMALL)
+    executor.make_ready(SMALL)
     ready = {path.name for path in pool.glob("*.img")}
     assert len(ready) == 2
     run = canary("exit", "0")

@@ -1,5 +1,6 @@
 """What the tests of this room share: a work folder that a job wrote, run folders, and publishing."""
 
+import atexit
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -8,7 +9,8 @@ from pathlib import Path
 
 from jobrunner.privacy.areas import Areas
 from jobrunner.privacy.checking import Checker, CheckLimits, check_files
-from jobrunner.privacy.collect import CollectLimits, collect, start_collector
+from jobrunner.privacy.collect import CollectLimits, collect
+from jobrunner.privacy.confined_process import Launcher
 from jobrunner.privacy.disclosure.findings import Report
 from jobrunner.privacy.outputs import Collection
 from jobrunner.privacy.records import RunFacts, RunInput, RunRecord
@@ -16,6 +18,8 @@ from jobrunner.privacy.runs import RunFolder
 
 JOB_UID = 200_000
 CHECK_UID = 200_001
+LAUNCHER = Launcher()
+atexit.register(LAUNCHER.stop)
 IS_ROOT = os.geteuid() == 0
 HIGH, MODERATE = "highly_sensitive", "moderately_sensitive"
 
@@ -108,7 +112,9 @@ class Site:
                 fd,
                 patterns,
                 into=into or self.folder(),
-                collector=start_collector(JOB_UID, JOB_UID, limits or CollectLimits()),
+                launcher=LAUNCHER,
+                uid=JOB_UID,
+                gid=JOB_UID,
                 inputs=inputs,
                 limits=limits or CollectLimits(),
             )
@@ -138,7 +144,7 @@ class Site:
         return folder.finish(facts(inputs=inputs, **changes), collection, report)
 
     def check(self, collection: Collection, folder: RunFolder, limits: CheckLimits | None = None) -> Report:
-        with Checker(CHECK_UID, CHECK_UID, limits=limits or CheckLimits()) as checker:
+        with Checker(LAUNCHER, CHECK_UID, CHECK_UID, limits=limits or CheckLimits()) as checker:
             return check_files(collection.files, log=folder.log, checker=checker)
 
     def publish(self, record: RunRecord, actions: Sequence[str] | None = None) -> bool:

@@ -7,7 +7,7 @@ import pytest
 from jobrunner.privacy.checking import Checker, CheckLimits, check_files
 from jobrunner.privacy.confined_process import ConfinedProcess
 from jobrunner.privacy.disclosure import rulebook
-from tests.privacy.making import CHECK_UID, HIGH, IS_ROOT, MODERATE, Site
+from tests.privacy.making import CHECK_UID, HIGH, IS_ROOT, LAUNCHER, MODERATE, Site
 
 pytestmark = pytest.mark.unit
 TABLE = "group,n\na,10\nb,25\n"
@@ -26,7 +26,7 @@ def test_only_moderate_files_and_the_log_are_checked(site: Site) -> None:
 
 def test_nothing_to_check_starts_no_process(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", "/nonexistent")
-    with Checker(CHECK_UID, CHECK_UID) as checker:
+    with Checker(LAUNCHER, CHECK_UID, CHECK_UID) as checker:
         report = check_files([], checker=checker)
     assert report.files == ()
     assert report.complete
@@ -36,6 +36,7 @@ def test_without_a_worker_every_file_is_refused(site: Site, monkeypatch: pytest.
     site.write({"a.csv": TABLE, "b.csv": TABLE})
     folder = site.folder()
     collection = site.collect([("*.csv", MODERATE)], into=folder)
+    LAUNCHER.stop()
     monkeypatch.setattr("sys.executable", "/nonexistent")
     report = site.check(collection, folder)
     assert [one.findings[0].rule for one in report.files] == ["SDC099", "SDC099"]
@@ -63,13 +64,14 @@ def test_all_files_share_one_time(site: Site) -> None:
 
 def test_a_wrong_rulebook_is_an_error_and_not_a_pass(site: Site) -> None:
     with pytest.raises(rulebook.RulebookError):
-        Checker(CHECK_UID, CHECK_UID, b"schema = 1")
+        Checker(LAUNCHER, CHECK_UID, CHECK_UID, b"schema = 1")
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="needs root to change the user and the network")
 def test_the_worker_has_no_network_and_no_rights() -> None:
     worker = ConfinedProcess(
-        "jobrunner.privacy.worker",
+        LAUNCHER,
+        "worker",
         [10, 20, 256 * 1024**2],
         uid=CHECK_UID,
         gid=CHECK_UID,
@@ -79,7 +81,7 @@ def test_the_worker_has_no_network_and_no_rights() -> None:
     )
     try:
         worker.confirm()
-        pid = worker.process.pid
+        pid = worker.pid
         status = Path(f"/proc/{pid}/status").read_text()
         devices = re.findall(r"^\s*(\w+):", Path(f"/proc/{pid}/net/dev").read_text(), re.M)
         fds = [str(one.readlink()) for one in Path(f"/proc/{pid}/fd").iterdir()]

@@ -15,10 +15,10 @@ from jobrunner.privacy.collect import (
     OutputsRefused,
     Untouched,
     collect,
-    start_collector,
 )
+from jobrunner.privacy.confined_process import ConfinedProcess, Launcher
 from jobrunner.privacy.conversation import Conversation
-from tests.privacy.making import HIGH, IS_ROOT, JOB_UID, MODERATE, Site, opened
+from tests.privacy.making import HIGH, IS_ROOT, JOB_UID, LAUNCHER, MODERATE, Site, opened
 
 pytestmark = pytest.mark.unit
 needs_root = pytest.mark.skipif(not IS_ROOT, reason="needs root to change the user")
@@ -82,7 +82,9 @@ def test_in_a_copy_what_is_untouched_is_no_output(site: Site) -> None:
             fd,
             [("*.csv", HIGH)],
             into=site.folder(),
-            collector=start_collector(JOB_UID, JOB_UID),
+            launcher=LAUNCHER,
+            uid=JOB_UID,
+            gid=JOB_UID,
             untouched=untouched,
         )
     assert [file.path for file in collection.files] == ["edited.csv", "new.csv"]
@@ -104,15 +106,17 @@ def test_the_collector_cannot_read_what_the_job_could_not(site: Site) -> None:
 def test_the_collector_gives_up_every_right(site: Site) -> None:
     before = os.getgroups()
     os.setgroups([4242])
-    process = start_collector(JOB_UID, JOB_UID)
+    launcher = Launcher()
+    process = ConfinedProcess(launcher, "collector", [], uid=JOB_UID, gid=JOB_UID, timeout=10)
     os.setgroups(before)
     try:
         process.confirm()
-        pid = process.process.pid
+        pid = process.pid
         status = Path(f"/proc/{pid}/status").read_text()
         environment = Path(f"/proc/{pid}/environ").read_bytes()
     finally:
         process.stop()
+        launcher.stop()
     lines = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     assert lines["Uid"].split() == [str(JOB_UID)] * 4
     assert lines["Groups"].split() == []
@@ -125,7 +129,7 @@ def test_the_collector_gives_up_every_right(site: Site) -> None:
 def test_the_collector_never_runs_as_root(site: Site) -> None:
     site.write({"a.csv": "1"})
     with opened(site.work) as fd, pytest.raises(CollectorFailed):
-        collect(fd, [("a.csv", HIGH)], into=site.folder(), collector=start_collector(0, 0))
+        collect(fd, [("a.csv", HIGH)], into=site.folder(), launcher=LAUNCHER, uid=0, gid=0)
 
 
 class LyingCollector:

@@ -16,7 +16,7 @@ from jobrunner.controller.jobs import attempt_tokens, wake
 from jobrunner.controller.jobs.lifecycle import move, settle
 from jobrunner.controller.jobs.models import Job
 from jobrunner.controller.jobs.refusals import FORBIDDEN, NOT_FOUND, STALE, TAKEN, Refused
-from jobrunner.controller.jobs.transitions import PREPARING, READY, Situation, State
+from jobrunner.controller.jobs.transitions import PREPARING, READY, Situation, State, Wait
 from jobrunner.controller.projects.models import Backend, Workspace
 from jobrunner.sync.messages import MAX_ATTEMPT, Claim, Lease, Renew
 from jobrunner.sync.vocabulary import MAX_ATTEMPTS, Reason
@@ -26,12 +26,15 @@ _GAVE_UP: Final = Situation(State.FAILED, Reason.INTERNAL_ERROR.value)
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How long a lease lasts, and since when this process has been listening.
+    """How long a lease lasts, how long a retry waits, and since when this process has been listening.
+
+    A retry waits, since what a git host or an engine cannot do now it seldom can a moment later.
 
     After a restart no lease runs out for one full period: its agent could not renew while we were away.
     """
 
     lease_s: int
+    retry_s: int
     started_at: datetime
 
     def lapse_limit(self, now: datetime) -> datetime | None:
@@ -44,6 +47,7 @@ class Terms:
 def claimable(now: datetime, terms: Terms) -> Q:
     """Jobs that an agent may claim: ready ones, and running ones whose lease ran out."""
     ready = Q(state=State.PENDING.value, reason__in=[wait.value for wait in READY])
+    ready &= ~Q(reason=Wait.RETRYING.value, changed_at__gt=now - timedelta(seconds=terms.retry_s))
     limit = terms.lapse_limit(now)
     if limit is None:
         return ready
