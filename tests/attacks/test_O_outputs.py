@@ -15,6 +15,7 @@ import stat
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -24,10 +25,10 @@ from pathlib import Path
 
 import pytest
 
-from jobrunner.privacy.checking import CheckLimits
+from jobrunner.privacy.checking import Checker, CheckLimits, check_files
 from jobrunner.privacy.collect import CollectLimits, OutputsMissing, OutputsRefused
 from jobrunner.privacy.runs import InputChanged, InputMissing, read_run, stage_inputs
-from tests.privacy.making import HIGH, IS_ROOT, MODERATE, Site, facts, holds, job_id
+from tests.privacy.making import CHECK_UID, HIGH, IS_ROOT, LAUNCHER, MODERATE, Site, facts, holds, job_id
 
 pytestmark = pytest.mark.unit
 needs_root = pytest.mark.skipif(not IS_ROOT, reason="needs root to make devices and to change the user")
@@ -460,31 +461,24 @@ def test_O14_worker_that_is_killed_refuses_and_the_rest_goes_on(site: Site) -> N
     site.write({"a.txt": text, "b.csv": TABLE.encode()})
     folder = site.folder()
     collection = site.collect([("a.txt", MODERATE), ("b.csv", MODERATE)], into=folder)
-    killer = os.fork()
-    if killer == 0:
-        try:
-            _kill_workers_of(os.getppid())
-        finally:
-            os._exit(0)
-    report = site.check(collection, folder)
-    os.waitpid(killer, 0)
+    with Checker(LAUNCHER, CHECK_UID, CHECK_UID) as checker:
+        killer = threading.Thread(target=_kill_worker_of, args=(checker,))
+        killer.start()
+        report = check_files(collection.files, checker=checker, log=folder.log)
+        killer.join()
     assert [one.verdict for one in report.files] == ["stop", "none"]
     assert report.files[0].findings[0].rule == "SDC099"
 
 
-def _kill_workers_of(parent: int) -> None:
+def _kill_worker_of(checker: Checker) -> None:
+    """Kill the prepared worker, not only its child, in the middle of the first file."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
-        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-        for child in children:
-            command = Path(f"/proc/{child}/cmdline").read_bytes()
-            if (
-                b"jobrunner.privacy.worker" in command
-                and Path(f"/proc/{child}/task/{child}/children").read_text()
-            ):
-                time.sleep(0.2)
-                os.kill(int(child), signal.SIGKILL)
-                return
+        worker = checker.worker
+        if worker is not None and Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text():
+            time.sleep(0.2)
+            os.kill(worker.pid, signal.SIGKILL)
+            return
         time.sleep(0.005)
 
 

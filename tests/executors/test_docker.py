@@ -295,6 +295,7 @@ def test_disks_are_made_ahead_and_used_once(engine: Any, canary: Canary, tmp_pat
     executor.prepare(run)
     assert len(list(pool.iterdir())) == 2
     executor.clean_up(run)
+    executor.make_ready(SMALL)
     after = {path.name for path in pool.glob("*.img")}
     assert len(after) == 2
     assert len(ready & after) == 1
