@@ -38,6 +38,7 @@ log = structlog.get_logger()
 _SHORTEST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 30.0
 _RENEW_CHECK_S: Final = 2.0
+_COMPANY_S: Final = 0.1
 
 _STEPS_WITH_LEASE: Final = frozenset(set(Step) - {Step.ACCEPT, Step.CLEAN_UP, Step.DONE})
 
@@ -73,6 +74,13 @@ class Shared:
     stopping: threading.Event = field(default_factory=threading.Event)
     finished: threading.Event = field(default_factory=threading.Event)
     outbox_wake: threading.Event = field(default_factory=threading.Event)
+    outbox_hurry: threading.Event = field(default_factory=threading.Event)
+
+    def told(self, *, urgent: bool) -> None:
+        """An event was put into the outbox. The end of a job is urgent: its answer brings the next one."""
+        if urgent:
+            self.outbox_hurry.set()
+        self.outbox_wake.set()
 
     def take_cancels(self, cancels: Iterable[Cancel]) -> None:
         """The controller wants attempts to stop; each reply repeats the wish, so hearing it twice is fine."""
@@ -171,7 +179,7 @@ def _claim(shared: Shared, client: AgentClient, offer: Offer, slot: int) -> bool
         undelivered = outbox.waiting_for(connection, job)
     if undelivered:
         # It ran here already and the news is on its way: running it again would waste finished work.
-        shared.outbox_wake.set()
+        shared.told(urgent=True)
         return False
     try:
         attempt = journal.intend_claim(job, offer)
@@ -220,7 +228,7 @@ def accept(shared: Shared, client: AgentClient, attempt: Attempt, slot: int) -> 
         )
     except NotIntended:
         return False
-    shared.outbox_wake.set()
+    shared.told(urgent=False)
     claimed = journal.get(attempt.job_id, lease.attempt)
     if claimed is None:
         return False
@@ -274,6 +282,9 @@ def deliver_loop(shared: Shared) -> None:
     client = shared.new_client()
     pause = Pause()
     while not shared.finished.is_set():
+        # What is not urgent waits a moment for company: a short job then needs fewer calls.
+        shared.outbox_hurry.wait(_COMPANY_S)
+        shared.outbox_hurry.clear()
         shared.outbox_wake.clear()
         with shared.journal.transaction() as connection:
             batch = outbox.next_batch(connection)

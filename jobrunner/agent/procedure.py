@@ -65,7 +65,7 @@ class Tools:
     git_rules: GitRules
     limits: Limits
     results: Results
-    told: Callable[[], None]
+    told: Callable[[bool], None]
     halt: Callable[[str], None]
     leaving: threading.Event
 
@@ -213,7 +213,7 @@ class Procedure:
         tools = self._tools
         run = self._action_run(attempt)
         with ThreadPoolExecutor(1) as beside:
-            # The approval is looked at again while the workspace is made; nothing starts before both are done.
+            # The approval is looked at again while the workspace is made; nothing starts before both.
             approved = beside.submit(self._approved, attempt)
             self._sandboxed(lambda: tools.executor.prepare(run))
             approved.result()
@@ -225,7 +225,7 @@ class Procedure:
             facts={"begun": begun},
             event=tools.reporter.stage(*attempt.key, Stage.EXECUTING, begun),
         )
-        tools.told()
+        tools.told(False)
 
     def _wait(self, attempt: Attempt) -> None:
         tools = self._tools
@@ -243,7 +243,7 @@ class Procedure:
             },
             event=tools.reporter.stage(*attempt.key, Stage.COLLECTING, done.finished),
         )
-        tools.told()
+        tools.told(False)
 
     def _collect(self, attempt: Attempt) -> None:
         tools = self._tools
@@ -272,7 +272,7 @@ class Procedure:
                 finished=attempt.facts["finished"],
             ),
         )
-        tools.told()
+        tools.told(True)
         log.info("succeeded", job=attempt.job_id, attempt=attempt.number)
 
     def _clean_up(self, attempt: Attempt) -> None:
@@ -314,7 +314,7 @@ class Procedure:
             job_id=attempt.job_id,
             attempt=attempt.number,
         )
-        tools.told()
+        tools.told(True)
 
     def _keep_failure(self, attempt: Attempt, outcome: Outcome) -> None:
         run = self._action_run(attempt)

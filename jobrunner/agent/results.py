@@ -24,6 +24,7 @@ class Results:
         self.areas = areas
         self._executor = executor
         self._launcher = launcher
+        self._checker = Checker(launcher, CHECKING_UID, CHECKING_UID)
         self._backend = backend
 
     def collect(self, attempt: Attempt, run: ActionRun) -> None:
@@ -59,19 +60,18 @@ class Results:
         except OutputsRefused as refused:
             raise end(Reason.OUTPUTS_REFUSED, "", "\n".join(_refused(refused))) from refused
         _append(folder, collection.notes)
-        with Checker(self._launcher, CHECKING_UID, CHECKING_UID) as checker:
-            report = check_files(
-                collection.files,
-                checker=checker,
-                log=folder.log,
-                log_name=f"metadata/{attempt.offer.action}.log",
-                subject={
-                    "project": attempt.offer.project,
-                    "workspace": _workspace(attempt),
-                    "job": attempt.job_id,
-                    "commit": attempt.offer.commit,
-                },
-            )
+        report = check_files(
+            collection.files,
+            checker=self._checker,
+            log=folder.log,
+            log_name=f"metadata/{attempt.offer.action}.log",
+            subject={
+                "project": attempt.offer.project,
+                "workspace": _workspace(attempt),
+                "job": attempt.job_id,
+                "commit": attempt.offer.commit,
+            },
+        )
         folder.finish(_facts(attempt, Reason.COMPLETED), collection, report)
 
     def keep_failure(self, attempt: Attempt, run: ActionRun, outcome: Outcome) -> None:

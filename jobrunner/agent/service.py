@@ -87,7 +87,7 @@ class Agent:
                 git_rules=git_rules,
                 limits=site.limits(),
                 results=Results(Areas(site.high, site.medium), executor, self._launcher, site.policy.backend),
-                told=self._shared.outbox_wake.set,
+                told=lambda urgent: self._shared.told(urgent=urgent),
                 halt=self._halt,
                 leaving=self._leaving,
             )
@@ -203,10 +203,9 @@ class Agent:
         elif self._terms == 2:
             log.warning("aborting", signal=number)
             threading.Thread(target=self._abort, daemon=True).start()
-            # Whatever hangs, the process ends. As a daemon, since nothing that ended shall wait for it.
-            last_resort = threading.Timer(_ABORT_S + _LAST_WORDS_S, os._exit, args=(1,))
-            last_resort.daemon = True
-            last_resort.start()
+            # Whatever hangs, the process ends. Nothing that ended waits for this timer: the thread of signals
+            # is a daemon, and so is what it starts.
+            threading.Timer(_ABORT_S + _LAST_WORDS_S, os._exit, args=(1,)).start()
 
     def _abort(self) -> None:
         for attempt in self._journal.open_attempts():
@@ -224,7 +223,7 @@ class Agent:
             with self._journal.transaction() as connection:
                 if outbox.waiting(connection) == 0:
                     return
-            self._shared.outbox_wake.set()
+            self._shared.told(urgent=True)
             time.sleep(0.05)
 
 

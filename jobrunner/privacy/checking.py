@@ -5,11 +5,11 @@ Every file gets a report. One that makes the check die, hang or raise gets SDC09
 
 import hashlib
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from jobrunner import __version__
 from jobrunner.privacy import frames
@@ -66,7 +66,7 @@ def check_files(
     if log is not None:
         tail = log_tail(log)
         requests.append(_Request(log_name, log, hashlib.sha256(tail).hexdigest(), len(tail), True))
-    reports = list(checker.reports(requests))
+    reports = checker.reports(requests)
     of_log = reports.pop() if log is not None else None
     return Report(
         engine=__version__,
@@ -80,7 +80,7 @@ def check_files(
 
 
 class Checker:
-    """Holds the worker that reads files, and starts another when it breaks. A context manager.
+    """Holds the worker that reads files, and starts another when it breaks. Safe to share between threads.
 
     `uid`, `gid`: the user to check as, which must be neither the agent's nor the job's; ignored without root.
     `source`: a rulebook in TOML, the default one without it. Raises rulebook.RulebookError.
@@ -101,14 +101,7 @@ class Checker:
         self.gid = gid
         self.limits = limits
         self.worker: ConfinedProcess | None = None
-
-    def __enter__(self) -> "Checker":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
+        self._lock = threading.Lock()
 
     def stop(self) -> None:
         """End the worker. May be called again."""
@@ -116,8 +109,18 @@ class Checker:
             self.worker.stop()
             self.worker = None
 
-    def reports(self, requests: Sequence[_Request]) -> Iterator[FileReport]:
-        """One report for each request, in order."""
+    def reports(self, requests: Sequence[_Request]) -> list[FileReport]:
+        """One report for each request, in order; the next caller's files meet a process of their own."""
+        with self._lock:
+            found = list(self._reports(requests))
+            if self.worker is not None:
+                try:
+                    frames.send(self.worker.connection, {"fresh": True})
+                except frames.BrokenConversation:
+                    self.stop()
+            return found
+
+    def _reports(self, requests: Sequence[_Request]) -> Iterator[FileReport]:
         deadline = time.monotonic() + self.limits.total_seconds
         for number, request in enumerate(requests):
             if time.monotonic() > deadline:

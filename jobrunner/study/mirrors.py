@@ -92,8 +92,9 @@ class Mirrors:
             if reader.kind(commit) != "commit":
                 raise CommitNotFound("commit", f"The branch {branch} of {url.text} does not hold {commit}.")
             tree = reader.tree_of(commit)
+            tip = reader.id_of(local_ref(branch))
         # An old object in the mirror gives no right: only the tip that was fetched just now counts.
-        if not self._is_ancestor(mirror, commit, local_ref(branch), deadline):
+        if commit != tip and not self._is_ancestor(mirror, commit, local_ref(branch), deadline):
             raise CommitNotOnBranch(
                 f"The commit {commit} is not part of the branch {branch} of {url.text} as it is now. "
                 "The branch may have been rewritten."

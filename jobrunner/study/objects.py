@@ -78,6 +78,12 @@ class ObjectReader:
         header = self._header()
         return None if header[-1] == "missing" else header[1]
 
+    def id_of(self, ref: str) -> str | None:
+        """Id of what a ref of the mirror points at, or None when there is no such ref."""
+        self._ask("info", [ref])
+        header = self._header()
+        return None if header[-1] == "missing" else header[0]
+
     def tree_of(self, commit: str) -> str:
         """Id of the root tree of `commit`."""
         first = self.read(commit, "commit", _MAX_COMMIT_BYTES).partition(b"\n")[0]

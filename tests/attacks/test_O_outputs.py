@@ -461,11 +461,12 @@ def test_O14_worker_that_is_killed_refuses_and_the_rest_goes_on(site: Site) -> N
     site.write({"a.txt": text, "b.csv": TABLE.encode()})
     folder = site.folder()
     collection = site.collect([("a.txt", MODERATE), ("b.csv", MODERATE)], into=folder)
-    with Checker(LAUNCHER, CHECK_UID, CHECK_UID) as checker:
-        killer = threading.Thread(target=_kill_worker_of, args=(checker,))
-        killer.start()
-        report = check_files(collection.files, checker=checker, log=folder.log)
-        killer.join()
+    checker = Checker(LAUNCHER, CHECK_UID, CHECK_UID)
+    killer = threading.Thread(target=_kill_worker_of, args=(checker,))
+    killer.start()
+    report = check_files(collection.files, checker=checker, log=folder.log)
+    killer.join()
+    checker.stop()
     assert [one.verdict for one in report.files] == ["stop", "none"]
     assert report.files[0].findings[0].rule == "SDC099"
 

@@ -144,8 +144,11 @@ class Site:
         return folder.finish(facts(inputs=inputs, **changes), collection, report)
 
     def check(self, collection: Collection, folder: RunFolder, limits: CheckLimits | None = None) -> Report:
-        with Checker(LAUNCHER, CHECK_UID, CHECK_UID, limits=limits or CheckLimits()) as checker:
+        checker = Checker(LAUNCHER, CHECK_UID, CHECK_UID, limits=limits or CheckLimits())
+        try:
             return check_files(collection.files, log=folder.log, checker=checker)
+        finally:
+            checker.stop()
 
     def publish(self, record: RunRecord, actions: Sequence[str] | None = None) -> bool:
         return self.areas.publish(record, backend="test", actions=actions)

@@ -26,8 +26,7 @@ def test_only_moderate_files_and_the_log_are_checked(site: Site) -> None:
 
 def test_nothing_to_check_starts_no_process(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", "/nonexistent")
-    with Checker(LAUNCHER, CHECK_UID, CHECK_UID) as checker:
-        report = check_files([], checker=checker)
+    report = check_files([], checker=Checker(LAUNCHER, CHECK_UID, CHECK_UID))
     assert report.files == ()
     assert report.complete
 
@@ -91,3 +90,26 @@ def test_the_worker_has_no_network_and_no_rights() -> None:
     assert f"Uid:\t{CHECK_UID}\t{CHECK_UID}" in status
     assert "CapEff:\t0000000000000000" in status
     assert all(fd == "/dev/null" or fd.startswith("socket:") for fd in fds)
+
+
+def test_files_of_another_job_meet_another_process(site: Site) -> None:
+    site.write({"a.csv": TABLE})
+    folder = site.folder()
+    collection = site.collect([("a.csv", MODERATE)], into=folder)
+    checker = Checker(LAUNCHER, CHECK_UID, CHECK_UID)
+    try:
+        seen = []
+        for _job in range(3):
+            assert check_files(collection.files, checker=checker, log=folder.log).complete
+            worker = checker.worker
+            assert worker is not None
+            deadline = time.monotonic() + 5
+            while not (
+                children := Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
+            ):
+                assert time.monotonic() < deadline
+            seen.append((worker.pid, children[0]))
+    finally:
+        checker.stop()
+    assert len({worker for worker, _child in seen}) == 1
+    assert len({child for _worker, child in seen}) == 3

@@ -5,7 +5,6 @@ from typing import Final
 
 from django.db import transaction
 
-from jobrunner.controller.jobs import wake
 from jobrunner.controller.jobs.leases import check_token, find, give_place_back
 from jobrunner.controller.jobs.lifecycle import move, settle
 from jobrunner.controller.jobs.models import Job, Receipt
@@ -82,8 +81,8 @@ def _apply(job: Job, event: Event, now: datetime) -> bool:
     if after.state is not State.RUNNING:
         give_place_back(job)
         if after.state in FINAL:
+            # Nobody is woken: the answer to this very call carries what may start now.
             settle([job], now=now)
-        wake.changed(job.backend_id)
     return True
 
 
