@@ -50,7 +50,8 @@ def _finished(world: World, request: str) -> float:
     """When the controller had stored the end of the last job; seconds since 1970."""
     with sqlite3.connect(world.controller_data / "controller.sqlite3") as database:
         [(last,)] = database.execute(
-            "SELECT max(finished_at) FROM jobs_job JOIN jobs_jobrequest AS asked ON asked.id = jobs_job.request_id "
+            "SELECT max(finished_at) FROM jobs_job "
+            "JOIN jobs_jobrequest AS asked ON asked.id = jobs_job.request_id "
             "WHERE asked.request_id = ?",
             (request,),
         )

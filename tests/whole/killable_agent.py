@@ -1,7 +1,7 @@
 """The real agent, which ends itself with SIGKILL at one point of its journal (threats.md section 7).
 
 Usage: killable_agent.py POLICY POINT FLAG. POINT is `before:STEP` or `after:STEP`, where STEP is the step
-that the journal moves to, or `accept`. The file FLAG is made at the kill, so that the next start does not die.
+that the journal moves to, or `accept`. The file FLAG is made at the kill: the next start lives.
 """
 
 import os

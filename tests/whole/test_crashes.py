@@ -52,7 +52,8 @@ def _succeeded_once(world: World, study: Study, request: str) -> None:
     assert (job["state"], job["reason"]) == ("succeeded", "completed")
     with sqlite3.connect(world.controller_data / "controller.sqlite3") as database:
         [(endings,)] = database.execute(
-            "SELECT count(*) FROM jobs_jobevent WHERE state IN ('succeeded', 'failed', 'refused', 'cancelled')"
+            "SELECT count(*) FROM jobs_jobevent "
+            "WHERE state IN ('succeeded', 'failed', 'refused', 'cancelled')"
         )
     assert endings == 1
     runs = sorted((world.high / "runs").glob("*/*/metadata.json"))

@@ -1,0 +1,33 @@
+# What a person or a CI machine does with this checkout. Each target sets up what it needs.
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast lint bench
+PYTEST := .venv/bin/python -m pytest
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## run the whole thing on this machine: a real study on real public data (DEMO_DIR, DEMO_EXIT=1)
+	@deploy/setup engine
+	@.venv/bin/jobrunner demo
+
+test: ## every test, with real containers and a real browser
+	@deploy/setup engine tests
+	@status=0; \
+	$(PYTEST) -m "unit or http" -n 2 || status=1; \
+	$(PYTEST) -m "docker or browser" || status=1; \
+	exit $$status
+
+test-fast: ## the tests that need neither engine nor browser, in under a minute
+	@deploy/setup
+	@$(PYTEST) -m "unit or http" -n 2
+
+lint: ## ruff, mypy --strict and the import contracts
+	@deploy/setup
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+bench: ## measure against the floor; writes benchmarks/latest.json
+	@deploy/setup engine
+	@.venv/bin/python -m benchmarks

@@ -1,0 +1,191 @@
+"""What a job is comes from the commit and the policy alone (P02 and J08, unit part)."""
+
+import inspect
+import json
+from typing import Any
+
+import pytest
+
+from jobrunner.agent.derive import Derived, derive
+from jobrunner.agent.outcome import Ended
+from jobrunner.agent.policy import ImageSection, Policy
+from jobrunner.sync.messages import Offer
+from jobrunner.sync.vocabulary import ExitClass
+from tests.agent.policies import IMAGE_ID, policy
+
+pytestmark = pytest.mark.unit
+
+PIPELINE = """\
+version: "4.0"
+actions:
+  clean:
+    run: python:v2 analysis/clean.py --fast
+    outputs:
+      highly_sensitive:
+        rows: output/rows.csv
+  describe:
+    run: python:latest python analysis/describe.py "two words"
+    needs: [clean]
+    config:
+      start: 2020-01-01
+      name: "it's"
+    outputs:
+      moderately_sensitive:
+        table: output/table-*.csv
+        figure: output/figures/one.png
+  fit:
+    run: r:v2 analysis/fit.R
+    needs: [clean]
+    outputs:
+      moderately_sensitive:
+        model: output/model.txt
+  extract:
+    run: ehrql:v1 generate-dataset analysis/dataset.py --output output/dataset.csv
+    outputs:
+      highly_sensitive:
+        cohort: output/dataset.csv
+  borrow:
+    run: kaplan-meier-function:v0.1.0 --input output/rows.csv
+    needs: [clean]
+    outputs:
+      moderately_sensitive:
+        curve: output/curve.csv
+"""
+
+OTHER_ID = "sha256:" + "2" * 64
+
+
+def section(image_id: str, *entrypoint: str) -> dict[str, Any]:
+    return {"id": image_id, "entrypoint": tuple(entrypoint or ("run-action",))}
+
+
+def made(**images: dict[str, Any]) -> Policy:
+    values = policy()
+    values["git"] = {"allowed": ("https://git.example/org",)}
+    named = {"python:v1": section(OTHER_ID), "python:v2": section(IMAGE_ID, "run-action", "python3")}
+    values["images"] = named | images
+    return Policy.model_validate(values)
+
+
+def derived(action: str, text: str = PIPELINE, **images: dict[str, Any]) -> Derived:
+    return derive(text.encode(), action, made(**images))
+
+
+def refusal(action: str, text: str | bytes = PIPELINE, **images: dict[str, Any]) -> tuple[str, str]:
+    data = text if isinstance(text, bytes) else text.encode()
+    with pytest.raises(Ended) as caught:
+        derive(data, action, made(**images))
+    outcome = caught.value.outcome
+    assert outcome.exit_class is ExitClass.REFUSED
+    assert outcome.message
+    return outcome.reason.value, outcome.detail
+
+
+def test_an_action_is_what_the_file_says() -> None:
+    found = derived("clean")
+    assert found == Derived(
+        image="python:v2",
+        image_section=ImageSection(id=IMAGE_ID, entrypoint=("run-action", "python3")),
+        argv=("analysis/clean.py", "--fast"),
+        needs=(),
+        patterns=(("output/rows.csv", "highly_sensitive"),),
+        is_database_action=False,
+        actions=("clean", "describe", "fit", "extract", "borrow"),
+    )
+
+
+def test_config_comes_last_as_one_word_of_json() -> None:
+    found = derived("describe")
+    *words, option, config = found.argv
+    assert words == ["python", "analysis/describe.py", "two words"]
+    assert option == "--config"
+    assert json.loads(config)["name"] == "it's"
+    assert "'" not in config
+    assert found.needs == ("clean",)
+    assert found.patterns == (
+        ("output/table-*.csv", "moderately_sensitive"),
+        ("output/figures/one.png", "moderately_sensitive"),
+    )
+
+
+def test_latest_means_v1_and_never_a_newer_one() -> None:
+    found = derived("describe")
+    assert (found.image, found.image_section.id) == ("python:v1", OTHER_ID)
+    only_v2 = made()
+    values = only_v2.model_copy(update={"images": {"python:v2": only_v2.images["python:v2"]}})
+    with pytest.raises(Ended) as caught:
+        derive(PIPELINE.encode(), "describe", values)
+    assert caught.value.outcome.reason.value == "image_not_allowed"
+
+
+@pytest.mark.parametrize(
+    "action", ["", "Clean", "clean ", "nothing", "../clean", "clean\0", "a" * 200, "run_all"]
+)
+def test_an_action_that_the_commit_does_not_have(action: str) -> None:
+    assert refusal(action) == ("action_unknown", "")
+
+
+def test_an_image_that_the_site_does_not_name() -> None:
+    assert refusal("fit") == ("image_not_allowed", "name")
+    assert derived("fit", **{"r:v2": section(OTHER_ID)}).image_section.id == OTHER_ID
+
+
+@pytest.mark.parametrize("image", ["python:v3", "python:v2.0", "python:v22", "python:dev"])
+def test_a_version_that_the_site_does_not_name(image: str) -> None:
+    text = PIPELINE.replace("python:v2", image)
+    assert refusal("clean", text) == ("image_not_allowed", "name")
+
+
+@pytest.mark.parametrize(
+    "image", ["Python:v2", "python:v2@sha256:" + "0" * 64, "registry.example/python:v2", "basics-evil:v2"]
+)
+def test_a_name_that_only_looks_like_an_allowed_one(image: str) -> None:
+    reason, _detail = refusal("clean", PIPELINE.replace("python:v2", image))
+    assert reason in ("image_not_allowed", "pipeline_invalid")
+
+
+def test_a_database_action_needs_a_database_that_no_site_has_yet() -> None:
+    assert refusal("extract", **{"ehrql:v1": section(OTHER_ID)}) == ("database_not_allowed", "image")
+
+
+def test_a_reusable_action_is_refused_even_where_policy_names_it() -> None:
+    assert refusal("borrow") == ("image_not_allowed", "name")
+    named = {"kaplan-meier-function:v0.1.0": section(OTHER_ID)}
+    assert refusal("borrow", **named) == ("image_not_allowed", "name")
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        (PIPELINE.replace("output/rows.csv", "../rows.csv", 1), "PS040"),
+        (PIPELINE.replace("output/rows.csv", "/etc/passwd", 1), "PY046"),
+        (PIPELINE.replace("needs: [clean]", "needs: [gone]", 1), "PY037"),
+        (PIPELINE + "  clean:\n    run: python:v2 evil.py\n", "PY003"),
+        (b"\xff\xfe\x00", "PS005"),
+        ("", "PS007"),
+    ],
+)
+def test_a_file_with_a_problem_is_refused_by_the_id_of_its_rule(text: str | bytes, rule: str) -> None:
+    assert refusal("clean", text) == ("pipeline_invalid", rule)
+
+
+def test_a_config_that_no_kernel_would_take_as_one_word() -> None:
+    long = PIPELINE.replace("it's", "x" * (121 * 1024))
+    reason, detail = refusal("describe", long)
+    assert (reason, detail[:2]) == ("pipeline_invalid", "PS")
+
+
+def test_only_the_id_of_the_action_is_taken_from_outside() -> None:
+    # No offer, approval or message can be handed in: there is no parameter for one.
+    assert list(inspect.signature(derive).parameters) == ["pipeline_file", "action_id", "policy"]
+    shared = set(Offer.model_fields) & set(Derived.__dataclass_fields__)
+    assert shared == set()
+
+
+def test_two_readers_do_not_matter_where_one_alone_counts() -> None:
+    # A text that a lenient reader takes otherwise: the second `run` would win there (J08).
+    twice = PIPELINE.replace(
+        "    run: python:v2 analysis/clean.py --fast\n",
+        "    run: python:v2 analysis/clean.py --fast\n    run: python:v2 analysis/evil.py\n",
+    )
+    assert refusal("clean", twice)[0] == "pipeline_invalid"

@@ -1,0 +1,88 @@
+"""What the operator reads: everything that never leaves, and nothing that a terminal would obey."""
+
+import re
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from jobrunner.agent.journal import Accepted, Journal, Step
+from jobrunner.agent.outcome import Outcome
+from jobrunner.agent.report import Reporter
+from jobrunner.agent.status import status_lines
+from jobrunner.sync.identity import job_id as job_id_of
+from jobrunner.sync.vocabulary import ExitClass, Reason, Stage
+from tests.agent.offers import offer
+from tests.agent.policies import write_site
+
+pytestmark = pytest.mark.unit
+
+
+def fill(journal: Journal, action: str, step: Step, outcome: Outcome | None) -> str:
+    made = offer(action=action)
+    job = job_id_of(made.request_id, action)
+    journal.intend_claim(job, made)
+    event = Reporter(Ed25519PrivateKey.generate(), 1).stage(job, 1, Stage.PREPARING)
+    journal.accepted(job, 1, Accepted(1, "canary-token", 60, {"slot": 0}), event)
+    attempt = journal.get(job, 1)
+    assert attempt is not None
+    journal.advance(attempt, step, outcome=outcome)
+    return f"{job}-1"
+
+
+def test_before_the_first_start(site_folder: Path) -> None:
+    (line,) = status_lines(write_site(site_folder), 20)
+    assert "has not run yet" in line
+    assert not (site_folder / "state").exists()
+
+
+def test_attempts_with_their_reasons_and_incidents(site_folder: Path) -> None:
+    place = write_site(site_folder)
+    journal = Journal(site_folder / "state" / "agent.db")
+    ended = fill(
+        journal,
+        "describe",
+        Step.DONE,
+        Outcome(ExitClass.REFUSED, Reason.SITE_POLICY, "wrong_site", "For the other site.\nNot for us."),
+    )
+    running = fill(journal, "model", Step.WAIT, None)
+    journal.note("site_policy", "unknown_field", "The controller's answer to poll was refused.")
+    text = "\n".join(status_lines(place, 20))
+    assert re.search(rf"heart-study  describe  {ended}  refused/site_policy \(wrong_site\)$", text, re.M)
+    assert "\n      For the other site.\n      Not for us.\n" in text
+    assert re.search(rf"heart-study  model  {running}  running, at step wait$", text, re.M)
+    assert "site_policy unknown_field: The controller's answer to poll was refused." in text
+    assert "canary-token" not in text
+
+
+def test_only_the_newest_are_shown(site_folder: Path) -> None:
+    place = write_site(site_folder)
+    journal = Journal(site_folder / "state" / "agent.db")
+    for number in range(5):
+        fill(journal, f"action{number}", Step.DONE, None)
+        journal.note("x", "", f"note {number}")
+    lines = list(status_lines(place, 2))
+    assert lines[0].startswith("2 newest attempts")
+    assert sum("heart-study" in line for line in lines) == 2
+    assert "note 4" in lines[-2]
+
+
+@pytest.mark.parametrize("sign", ["\x1b[2J", "\x07", "\r", "\u202e", "\u200b", "\x9b", "\x00"])
+def test_no_text_from_outside_reaches_the_terminal_as_a_command(site_folder: Path, sign: str) -> None:
+    place = write_site(site_folder)
+    journal = Journal(site_folder / "state" / "agent.db")
+    outcome = Outcome(ExitClass.FAILED, Reason.OUTPUTS_REFUSED, "", f"Output {sign}x.csv was refused.")
+    fill(journal, f"a{sign}b", Step.DONE, outcome)
+    journal.note("site_policy", "unknown_field", f"{sign}: extra_forbidden")
+    text = "\n".join(status_lines(place, 20))
+    assert all(character.isprintable() for character in text.replace("\n", ""))
+    assert f"u{{{ord(sign[0]):x}}}" in text
+
+
+def test_reading_changes_nothing(site_folder: Path) -> None:
+    place = write_site(site_folder)
+    journal = Journal(site_folder / "state" / "agent.db")
+    fill(journal, "describe", Step.WAIT, None)
+    before = journal.open_attempts()
+    list(status_lines(place, 20))
+    assert journal.open_attempts() == before

@@ -1,0 +1,26 @@
+"""The real agent as a process, over an engine that runs nothing.
+
+Usage: agent_process.py POLICY ENGINE, where ENGINE is `idle` or `stuck`. Pauses after failures begin short,
+and with `stuck` the time that the process has after a second TERM is two seconds instead of forty.
+"""
+
+import sys
+from pathlib import Path
+
+from jobrunner.agent import loops, service
+from tests.evil_controller.idle_engine import IdleEngine
+
+
+def main() -> int:
+    """Run it as `jobrunner agent run` does."""
+    loops._SHORTEST_PAUSE_S = 0.02
+    stuck = sys.argv[2] == "stuck"
+    if stuck:
+        service._ABORT_S = 1.0
+        service._LAST_WORDS_S = 1.0
+    service.DockerExecutor = lambda _work: IdleEngine(stuck=stuck)
+    return service.serve(Path(sys.argv[1]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
