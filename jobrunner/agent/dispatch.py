@@ -25,6 +25,7 @@ class Desk:
         self._closed = False
         self._paused = False
         self._halted = False
+        self._claiming = False
 
     def put(self, offers: Sequence[Offer]) -> None:
         """The controller's newest offers."""
@@ -72,9 +73,14 @@ class Desk:
                 return None
             slot = min(self._free)
             self._free.remove(slot)
-            offer = self._offers.pop(0)
+            self._claiming = True
+            return self._offers.pop(0), slot
+
+    def claimed(self) -> None:
+        """What `next` gave was claimed, or could not be."""
+        with self._condition:
+            self._claiming = False
             self._condition.notify_all()
-            return offer, slot
 
     def _may_start(self) -> bool:
         return not (self._paused or self._halted) and bool(self._offers) and bool(self._free)
@@ -100,10 +106,11 @@ class Desk:
             self._condition.notify_all()
 
     def wait_settled(self, timeout_s: float) -> None:
-        """Wait until the offers have been looked at, so that no poll asks for the same again."""
+        """Wait until the offers have been claimed or left, so that no poll asks for the same again."""
         with self._condition:
             self._condition.wait_for(
-                lambda: self._closed or not self._offers or not self._free, timeout=timeout_s
+                lambda: self._closed or not (self._claiming or (self._offers and self._free)),
+                timeout=timeout_s,
             )
 
 

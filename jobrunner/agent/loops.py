@@ -169,6 +169,7 @@ def work_loop(shared: Shared) -> None:
         finally:
             if not started:
                 shared.desk.give_back(slot)
+            shared.desk.claimed()
 
 
 def _claim(shared: Shared, client: AgentClient, offer: Offer, slot: int) -> bool:

@@ -120,6 +120,7 @@ def test_many_threads_never_share_a_slot() -> None:
             with lock:
                 busy.remove(slot)
             desk.give_back(slot)
+            desk.claimed()
             done += 1
         return done
 
@@ -145,15 +146,17 @@ def test_settled_means_looked_at_or_no_room() -> None:
     desk.wait_settled(0.1)
     assert time.monotonic() - began >= 0.1
     desk.next()
+    desk.claimed()
     began = time.monotonic()
     desk.wait_settled(5)
     assert time.monotonic() - began < 1
 
 
-def test_taking_the_last_offer_settles_at_once() -> None:
+def test_claiming_the_last_offer_settles_at_once_and_not_before() -> None:
     desk = Desk(2)
     desk.put([offer()])
-    threading.Timer(0.1, desk.next).start()
+    desk.next()
+    threading.Timer(0.1, desk.claimed).start()
     began = time.monotonic()
     desk.wait_settled(5)
     assert 0.05 < time.monotonic() - began < 2
