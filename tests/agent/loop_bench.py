@@ -48,9 +48,11 @@ class Bench:
         self.shared.stopping.set()
         self.shared.finished.set()
         self.shared.desk.close()
-        self.shared.told(urgent=True)
         for thread in self._threads:
-            thread.join(5)
+            while thread.is_alive():
+                # A loop may have looked just before; it is told until it has heard.
+                self.shared.told(urgent=True)
+                thread.join(0.05)
 
 
 @contextmanager

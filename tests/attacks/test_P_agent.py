@@ -120,6 +120,7 @@ def test_P02_a_job_with_changed_fields_is_refused(scene: Scene, name: str) -> No
     )
     scene.offer(first | changed | {"approval": approval})
     assert scene.outcome(job, 2) == ("site_policy", "malformed")
+    scene.all_told()
     assert scene.told(job)[-1]["reason"] == "site_policy"
 
     # The twin: the same fields as at first, and an approval.

@@ -9,8 +9,6 @@ import pytest
 
 from tests.fixtures.world import World
 
-pytest_plugins = ["tests.fixtures.engine"]
-
 
 @pytest.fixture
 def make_world(tmp_path: Path, python_v2_image: str) -> Iterator[Callable[..., World]]:

@@ -11,6 +11,7 @@ import requests
 from tests.fixtures.world import Study, World, eventually
 
 pytestmark = pytest.mark.docker
+pytest_plugins = ["tests.fixtures.engine"]
 
 # Each run leaves a mark of its own, so that a second run of the same attempt would show in the output.
 PIPELINE = """\

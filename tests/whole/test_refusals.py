@@ -14,6 +14,7 @@ import pytest
 from tests.fixtures.world import Study, World, eventually
 
 pytestmark = pytest.mark.docker
+pytest_plugins = ["tests.fixtures.engine"]
 
 FILES = {
     "project.yaml": (

@@ -10,6 +10,7 @@ from tests.fixtures.recorder import Recorder
 from tests.fixtures.world import World
 
 pytestmark = pytest.mark.docker
+pytest_plugins = ["tests.fixtures.engine"]
 
 CANARY = "zq7canary9999000018"
 PIPELINE = """\

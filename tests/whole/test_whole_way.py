@@ -9,6 +9,7 @@ import requests
 from tests.fixtures.world import World, eventually
 
 pytestmark = pytest.mark.docker
+pytest_plugins = ["tests.fixtures.engine"]
 
 PIPELINE = """\
 version: '5.0'
