@@ -2,6 +2,8 @@
 
 from collections.abc import Collection
 
+from jobrunner.pipeline.wording import quote
+
 #: Comparisons of two names in one check; a comparison takes some microseconds.
 _MOST_COMPARISONS = 20_000
 
@@ -25,5 +27,5 @@ class Suggestions:
         from difflib import get_close_matches
 
         close = get_close_matches(text, self._names, n=1)
-        self._known[text] = f" Did you mean `{close[0]}`?" if close else ""
+        self._known[text] = f" Did you mean {quote(close[0])}?" if close else ""
         return self._known[text]

@@ -430,6 +430,7 @@ def test_G07_a_pack_over_the_limit_is_cut_off(site: Site) -> None:
     assert site.pin().commit == site.study.head
 
 
+@pytest.mark.slow
 @web
 def test_G07_a_delta_bomb_runs_out_of_its_memory_not_of_ours(site: Site) -> None:
     limits = Limits(memory_bytes=48 * 2**20)
@@ -458,6 +459,7 @@ def test_G07_a_blob_over_the_limit_is_not_written(study: StudyRepository, tmp_pa
     assert extract(local_pin(study), tmp_path / "trees", RULES).is_dir()
 
 
+@pytest.mark.slow
 @web
 def test_G07_a_tree_of_a_million_files_or_levels_stops_at_the_cap(site: Site) -> None:
     blob = site.study.blob(b"x")
@@ -479,6 +481,7 @@ def test_G07_a_tree_of_a_million_files_or_levels_stops_at_the_cap(site: Site) ->
     assert [path for path in (site.root / "trees").iterdir() if path.is_dir()] == []
 
 
+@pytest.mark.slow
 @web
 def test_G07_a_slow_host_is_given_up_at_the_deadline(tmp_path: Path) -> None:
     with open_site(tmp_path, narrow(rate=20_000)) as site:
@@ -770,6 +773,7 @@ def test_G12_nothing_runs_from_the_cache_alone(site: Site) -> None:
         assert site.pin(commit=commit).commit == commit
 
 
+@pytest.mark.slow
 @web
 def test_G12_a_host_that_never_answers_is_given_up(tmp_path: Path) -> None:
     with open_site(tmp_path, hanging(5)) as site:
@@ -938,6 +942,7 @@ def test_G14_a_mirror_with_anything_else_in_it_is_made_again(site: Site, name: s
     assert site.pin().commit == site.study.head
 
 
+@pytest.mark.slow
 @web
 def test_G14_flipped_bits_are_found_and_the_mirror_is_made_again(site: Site) -> None:
     site.study.commit({"data.bin": os.urandom(2000)})

@@ -111,6 +111,7 @@ HUGE: dict[str, tuple[Callable[[], str], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HUGE)
 def test_J01_bombs_end_in_bounded_time_and_memory(name: str) -> None:
     make, ids = HUGE[name]
@@ -203,6 +204,7 @@ def test_J05_need_that_is_not_in_this_file(need: str) -> None:
     assert found(HEAD + action("a") + action("b", f"needs: [{need}]")) == ["PY037"]
 
 
+@pytest.mark.slow
 def test_J05_ten_thousand_actions_take_near_linear_time() -> None:
     def seconds(count: int, need: str) -> float:
         text = HEAD + "".join(

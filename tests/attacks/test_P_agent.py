@@ -282,6 +282,7 @@ def test_P05_http_is_refused_in_production(tmp_path: Path, scene: Scene) -> None
     assert "controller.url" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.http
 def test_P06_hostile_json_is_refused_before_anything_acts_on_it(scene: Scene) -> None:
     before = scene.agent.details().count(("site_policy", "malformed"))
@@ -605,6 +606,7 @@ def test_P24_term_without_work_ends_at_once(
         assert agent.said("stopped")
 
 
+@pytest.mark.slow
 @pytest.mark.http
 def test_P24_term_once_drains_and_twice_aborts(
     tmp_path: Path, study: tuple[str, str], approver: Approver
@@ -636,6 +638,7 @@ def test_P24_term_once_drains_and_twice_aborts(
         assert attempt.step is Step.DONE
 
 
+@pytest.mark.slow
 @pytest.mark.http
 def test_P24_a_stuck_thread_cannot_keep_the_agent(
     tmp_path: Path, study: tuple[str, str], approver: Approver

@@ -351,6 +351,7 @@ def test_P06_duplicate_keys_and_deep_bodies_of_people_are_refused_with_the_reaso
     assert requests.post(url, data=good, headers=headers, timeout=60).status_code == 201
 
 
+@pytest.mark.slow
 @pytest.mark.http
 def test_P06_a_body_without_a_length_is_cut_at_the_same_limit(bystander: Site) -> None:
     sent = []
@@ -389,6 +390,7 @@ def test_P06_an_event_has_at_most_one_kibibyte_and_a_batch_64(site: Site) -> Non
 # --- P09: every route, every credential, own and other objects ---
 
 
+@pytest.mark.slow
 @pytest.mark.http
 def test_P09_the_table_of_rights(site: Site, other_site: Site) -> None:
     server = site.server
@@ -673,6 +675,7 @@ def test_P22_another_protocol_is_named_and_nothing_is_guessed(site: Site) -> Non
     assert site.stored() == before
 
 
+@pytest.mark.slow
 @pytest.mark.http
 def test_P27_an_agent_that_polls_too_much_is_told_to_slow_down(site: Site) -> None:
     body = Poll(accepting=True, slots=Slots(db=0, plain=0))

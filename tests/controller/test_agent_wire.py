@@ -77,6 +77,7 @@ def test_a_poll_is_woken_by_a_change_that_another_process_made(site: Site) -> No
         assert time.monotonic() - began < 1.7
 
 
+@pytest.mark.slow
 def test_pausing_is_told_and_resuming_too(site: Site) -> None:
     agent = site.agent()
     request = site.ask("other")
@@ -90,6 +91,7 @@ def test_pausing_is_told_and_resuming_too(site: Site) -> None:
     assert (reply.pause, len(reply.offers)) == (False, 1)
 
 
+@pytest.mark.slow
 def test_a_poll_without_news_is_held_and_the_same_answer_does_not_spin(site: Site) -> None:
     agent = site.agent()
     began = time.monotonic()
@@ -103,6 +105,7 @@ def test_a_poll_without_news_is_held_and_the_same_answer_does_not_spin(site: Sit
     assert time.monotonic() - began > 1.8
 
 
+@pytest.mark.slow
 def test_offers_fit_the_free_places_and_the_rest_waits_for_capacity(site: Site) -> None:
     agent = site.agent()
     request = site.ask("extract", "other")

@@ -41,6 +41,7 @@ def checkout(site: Site, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_checkout_says_repository_branch_and_commit(site: Site, checkout: Path) -> None:
     done = jobrunner(site, checkout, "request", "other", *named(site))
     assert done.returncode == 0, done.stderr
@@ -62,6 +63,7 @@ def test_watching_ends_well_when_all_succeeded(site: Site, checkout: Path) -> No
     assert (done.returncode, done.stdout.split(" - ")[0]) == (0, "other: succeeded (completed)")
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_said_in_sentences(site: Site, checkout: Path, tmp_path: Path) -> None:
     done = jobrunner(site, checkout, "request", "modl", *named(site))
     assert done.returncode == 1
@@ -116,6 +118,7 @@ def test_a_project_is_changed_with_update(site: Site) -> None:
     assert title == "New title"
 
 
+@pytest.mark.slow
 def test_serve_refuses_an_unsafe_setting_and_an_old_database(tmp_path: Path, site: Site) -> None:
     environment = site.server.environment | {
         "JOBRUNNER_CONTROLLER_DATA": str(tmp_path / "data"),

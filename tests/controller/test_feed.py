@@ -79,6 +79,7 @@ def test_a_request_is_shown_with_states_and_sentences(site: Site) -> None:
     assert "Waits for backend" in page(site, f"/jobs/{waiting['request_id']}")
 
 
+@pytest.mark.slow
 def test_the_front_page_is_newest_first_and_paged(site: Site) -> None:
     asked = [finished(site) for _ in range(22)]
     first = page(site, "/")

@@ -135,6 +135,7 @@ class Life(RuleBasedStateMachine):
             assert self.final.setdefault(job.job_id, (job.state, job.reason)) == (job.state, job.reason)
 
 
+@pytest.mark.slow
 def test_the_life_of_jobs_keeps_its_promises() -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         Life,

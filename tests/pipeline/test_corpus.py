@@ -29,6 +29,7 @@ def expected() -> list[dict[str, Any]]:
     return [json.loads(line) for line in (CORPUS / "expected.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_real_files(expected: list[dict[str, Any]]) -> None:
     refused: dict[str, str] = {}
     for entry in expected:

@@ -33,6 +33,14 @@ def check(data: bytes) -> None:
             assert all(isinstance(word, str) for word in action.command())
 
 
+def test_a_suggestion_shows_what_does_not_print() -> None:
+    check(
+        "version: '5.0'\nactions:\n"
+        "  '\ufeffextract': {run: 'r:v2 a.R', outputs: {highly_sensitive: {x: a.csv}}}\n"
+        "  model: {run: 'r:v2 b.R', needs: [extract], outputs: {highly_sensitive: {x: b.csv}}}\n".encode()
+    )
+
+
 @given(st.binary(max_size=200))
 def test_bytes(data: bytes) -> None:
     check(data)

@@ -224,6 +224,7 @@ def in_child_killed_at(step: int, work: Callable[[], object]) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_a_kill_at_every_step_leaves_the_old_or_the_new_whole(site: Site) -> None:
     old = site.run({"a.csv": TABLE, "sub/gone.csv": TABLE, "rows.csv": ROWS}, level=MODERATE)
     new = site.run({"a.csv": TABLE + "c,30\n", "sub2/new.csv": TABLE, "rows.csv": TABLE}, job="b")

@@ -177,6 +177,7 @@ def test_what_a_killed_process_left_is_no_hindrance(site: Site) -> None:
     assert {path.name for path in mirror.parent.iterdir()} == {mirror.name, f"{mirror.name}.lock"}
 
 
+@pytest.mark.slow
 def test_git_keeps_the_lock_when_we_are_killed(tmp_path: Path) -> None:
     program = (
         "import sys, pathlib; from jobrunner.study import GitRules, Mirrors\n"
