@@ -1,4 +1,4 @@
-"""The two clocks of the agent (threats.md section 7): wall time for people, boot time for limits."""
+"""Time for people, and whether the machine is still the one that was started (threats.md section 7)."""
 
 import time
 from pathlib import Path
@@ -10,11 +10,6 @@ _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 def now() -> int:
     """Whole seconds UTC."""
     return int(time.time())
-
-
-def boot_seconds() -> float:
-    """Seconds since the machine started, asleep or not; nobody can set this clock."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def boot_id() -> str:

@@ -29,7 +29,6 @@ class Derived:
     argv: tuple[str, ...]
     needs: tuple[str, ...]
     patterns: tuple[tuple[str, str], ...]
-    is_database_action: bool
     actions: tuple[str, ...]
 
 
@@ -64,7 +63,6 @@ def derive(pipeline_file: bytes, action_id: str, policy: Policy) -> Derived:
         argv=argv,
         needs=tuple(dict.fromkeys(action.needs)),
         patterns=action.patterns(),
-        is_database_action=action.is_database_action,
         actions=tuple(loaded.pipeline.actions),
     )
 

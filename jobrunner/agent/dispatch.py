@@ -20,6 +20,7 @@ class Desk:
 
     def __init__(self, slots: int) -> None:
         self._condition = threading.Condition()
+        self._slots = slots
         self._free = set(range(slots))
         self._offers: list[Offer] = []
         self._closed = False
@@ -102,7 +103,9 @@ class Desk:
     def give_back(self, slot: int) -> None:
         """The attempt on this slot is gone, with its container and mounts."""
         with self._condition:
-            self._free.add(slot)
+            # An attempt from before a restart may hold a slot that the policy has taken away since.
+            if slot < self._slots:
+                self._free.add(slot)
             self._condition.notify_all()
 
     def wait_settled(self, timeout_s: float) -> None:

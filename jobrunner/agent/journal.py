@@ -282,12 +282,13 @@ class Journal:
         """The claim was granted; the procedure starts. Raises NotIntended when there is no such intent."""
         with self.transaction() as connection:
             changed = connection.execute(
-                "UPDATE attempts SET attempt = ?, token = ?, lease_s = ?, step = ?, "
+                "UPDATE attempts SET attempt = ?, token = ?, lease_s = ?, boot_id = ?, step = ?, "
                 "facts = json_patch(facts, ?) WHERE job_id = ? AND attempt = ? AND step = ?",
                 (
                     lease.number,
                     lease.token,
                     lease.seconds,
+                    clock.boot_id(),
                     Step.VERIFY,
                     json.dumps(lease.facts),
                     job_id,

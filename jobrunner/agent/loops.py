@@ -23,6 +23,7 @@ from jobrunner.sync.messages import (
     PROTOCOL,
     Cancel,
     Claim,
+    ClaimReply,
     Event,
     Events,
     Hello,
@@ -39,6 +40,11 @@ _SHORTEST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 30.0
 _RENEW_CHECK_S: Final = 2.0
 _COMPANY_S: Final = 0.1
+_CLAIM_TRIES: Final = 5
+_AGAIN_S: Final = 5.0
+# Refused for good: the same bytes will not be taken later, and other jobs' events wait behind them. A wrong
+# credential (401) or protocol (426) is the operator's to mend, and then they are taken.
+_NEVER_TAKEN: Final = frozenset({400, 403, 404, 409})
 
 _STEPS_WITH_LEASE: Final = frozenset(set(Step) - {Step.ACCEPT, Step.CLEAN_UP, Step.DONE})
 
@@ -198,23 +204,9 @@ def _claim(shared: Shared, client: AgentClient, offer: Offer, slot: int) -> bool
 def accept(shared: Shared, client: AgentClient, attempt: Attempt, slot: int) -> bool:
     """Ask for the attempt that the journal intends; also after a restart, where asking again is harmless."""
     journal = shared.journal
-    pause = Pause()
-    while True:
-        try:
-            reply = client.claim(Claim(job_id=attempt.job_id, attempt=attempt.number))
-            break
-        except Unanswered as problem:
-            # The claim may have been granted and only the answer lost: asking again is the way to know.
-            log.warning("controller_unanswered", call="claim", problem=str(problem))
-            if shared.stopping.wait(pause.seconds()):
-                return False
-        except Rejected as problem:
-            log.info("claim_rejected", job=attempt.job_id, problem=str(problem))
-            journal.forget_claim(attempt.job_id, attempt.number)
-            return False
-        except BrokenReply as broken:
-            shared.take_broken_reply("claim", broken)
-            return False
+    reply = _ask_for(shared, client, attempt)
+    if reply is None:
+        return False
     lease = reply.lease
     if lease.token is None or lease.attempt < attempt.number:
         journal.note(Reason.SITE_POLICY.value, "malformed", "A claim was answered without a usable lease.")
@@ -236,6 +228,38 @@ def accept(shared: Shared, client: AgentClient, attempt: Attempt, slot: int) -> 
     log.info("claimed", job=claimed.job_id, attempt=claimed.number, action=claimed.offer.action)
     shared.start(claimed)
     return True
+
+
+def _ask_for(shared: Shared, client: AgentClient, attempt: Attempt) -> ClaimReply | None:
+    """The answer to a claim; None when there is none for now. The intent stays unless it was refused."""
+    pause = Pause()
+    for _try in range(_CLAIM_TRIES):
+        try:
+            return client.claim(Claim(job_id=attempt.job_id, attempt=attempt.number))
+        except Unanswered as problem:
+            # The claim may have been granted and only the answer lost: asking again is the way to know.
+            log.warning("controller_unanswered", call="claim", problem=str(problem))
+            if shared.stopping.wait(pause.seconds()):
+                return None
+        except Rejected as problem:
+            log.info("claim_rejected", job=attempt.job_id, problem=str(problem))
+            shared.journal.forget_claim(attempt.job_id, attempt.number)
+            return None
+        except BrokenReply as broken:
+            shared.take_broken_reply("claim", broken)
+            return None
+    return None
+
+
+def keep_running(loop: Callable[[Shared], None], shared: Shared) -> None:
+    """Run a loop again when the journal or anything else failed under it, until the agent stops."""
+    while not shared.finished.is_set():
+        try:
+            loop(shared)
+            return
+        except Exception:
+            log.exception("loop_failed", loop=loop.__name__)
+            shared.finished.wait(_AGAIN_S)
 
 
 def heartbeat_loop(shared: Shared) -> None:
@@ -315,7 +339,7 @@ def _send(shared: Shared, client: AgentClient, batch: outbox.Batch) -> bool:
             _superseded(shared, batch.job_id, batch.attempt)
             return True
         log.error("controller_rejected", call="events", problem=str(problem))
-        if problem.status == 400:
+        if problem.status in _NEVER_TAKEN:
             journal.note(
                 Reason.INTERNAL_ERROR.value,
                 "",

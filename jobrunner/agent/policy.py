@@ -79,7 +79,7 @@ class ImageSection(_Section):
 
     id: Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
     entrypoint: Annotated[tuple[str, ...], Field(min_length=1, max_length=ENTRYPOINT_LIMIT)]
-    keep_environment: tuple[str, ...] = ()
+    environment: dict[str, str] = {}
 
 
 class LimitsSection(_Section):

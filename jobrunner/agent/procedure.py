@@ -4,20 +4,20 @@ Each step may run again from its beginning. It ends by moving the journal on, to
 tells it; a step that raises Ended ends the attempt instead.
 """
 
+import errno
 import shutil
-import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
 from jobrunner.agent import clock
 from jobrunner.agent.approvals import check_approval
+from jobrunner.agent.attempt_values import action_run, exit_facts, exit_outcome, staging_folder
 from jobrunner.agent.derive import PIPELINE_LIMIT, derive
-from jobrunner.agent.dispatch import uid_of
 from jobrunner.agent.journal import Attempt, Journal, Step
 from jobrunner.agent.outcome import Ended, Outcome, end
 from jobrunner.agent.policy import Site
@@ -28,11 +28,9 @@ from jobrunner.executors.base import (
     ContainerLost,
     EngineError,
     Executor,
-    Exit,
     Limits,
     SandboxRefused,
 )
-from jobrunner.pipeline.patterns import literal_parent
 from jobrunner.privacy.runs import InputChanged, InputMissing, stage_inputs
 from jobrunner.study import (
     GitRules,
@@ -43,12 +41,12 @@ from jobrunner.study import (
     extract,
     parse_repository_url,
 )
-from jobrunner.sync.identity import workspace_name
 from jobrunner.sync.vocabulary import ExitClass, Reason, Stage
 
 log = structlog.get_logger()
 
-_ENGINE_TRIES: Final = 6
+_TRIES_OF_A_STEP: Final = 5
+_LONGEST_PAUSE_S: Final = 30.0
 _STEPS_WITH_CONTAINER: Final = frozenset({Step.START, Step.WAIT, Step.COLLECT})
 _SITE_POLICY_DETAILS: Final = frozenset({"sandbox", "runtime"})
 
@@ -67,7 +65,6 @@ class Tools:
     results: Results
     told: Callable[[bool], None]
     halt: Callable[[str], None]
-    leaving: threading.Event
 
 
 class Procedure:
@@ -87,31 +84,40 @@ class Procedure:
         }
 
     def run(self, job_id: str, number: int) -> None:
-        """Take an attempt from the step it is at to its end. Returns early only when the agent leaves."""
+        """Take an attempt from the step it is at to its end; returns when nothing of it is left.
+
+        Whatever goes wrong, the attempt stays this thread's: a slot is free only when it is done.
+        """
         failures = 0
-        while not self._tools.leaving.is_set():
-            attempt = self._tools.journal.get(job_id, number)
-            if attempt is None or attempt.step in (Step.DONE, Step.ACCEPT):
-                return
+        while True:
             try:
-                if attempt.step is not Step.CLEAN_UP:
-                    self._check_wanted(attempt)
-                self._steps[attempt.step](attempt)
+                if self._is_over(job_id, number, failures):
+                    return
                 failures = 0
-            except Ended as ended:
-                self._end(attempt, ended.outcome)
-            except EngineError as problem:
-                failures += 1
-                log.warning("engine", job=job_id, attempt=number, step=attempt.step, problem=str(problem))
-                if isinstance(problem, ContainerLost) or failures >= _ENGINE_TRIES:
-                    self._give_up(attempt, f"The container engine failed: {problem}.")
-                    failures = 0
-                else:
-                    self._tools.leaving.wait(min(2.0**failures, 30.0))
             except Exception as problem:
-                # One bad job never stops the agent: it ends as lost, and the operator sees the traceback.
-                log.exception("step_failed", job=job_id, attempt=number, step=attempt.step)
-                self._give_up(attempt, f"Step {attempt.step.value} failed: {type(problem).__name__}.")
+                # Nothing that one job meets may end the thread, and with it the site's hold on the job.
+                failures += 1
+                log.warning("step_failed", job=job_id, attempt=number, tries=failures, exc_info=problem)
+                time.sleep(min(2.0**failures, _LONGEST_PAUSE_S))
+
+    def _is_over(self, job_id: str, number: int, failures: int) -> bool:
+        """Do the step that the attempt is at; True when there is none left."""
+        attempt = self._tools.journal.get(job_id, number)
+        if attempt is None or attempt.step in (Step.DONE, Step.ACCEPT):
+            return True
+        try:
+            if attempt.step is not Step.CLEAN_UP:
+                self._check_wanted(attempt)
+            self._steps[attempt.step](attempt)
+        except Ended as ended:
+            self._end(attempt, ended.outcome)
+        except Exception as problem:
+            if not _is_hopeless(attempt, problem, failures):
+                raise
+            log.exception("given_up", job=job_id, attempt=number, step=attempt.step)
+            message = f"Step {attempt.step.value} failed: {type(problem).__name__}."
+            self._end(attempt, Outcome(ExitClass.FAILED, Reason.INTERNAL_ERROR, "lost", message))
+        return False
 
     def stop(self, job_id: str, number: int) -> None:
         """Kill the container of an attempt that shall not go on; its own thread does the rest."""
@@ -126,7 +132,9 @@ class Procedure:
     # --- steps ---
 
     def _check_wanted(self, attempt: Attempt) -> None:
-        if attempt.boot_id != clock.boot_id():
+        if attempt.superseded and attempt.step is not Step.DELIVER:
+            raise end(Reason.INTERNAL_ERROR, "lost", "A newer attempt of this job exists.")
+        if attempt.boot_id != clock.boot_id() and not self._tools.results.is_kept(attempt):
             raise end(Reason.INTERNAL_ERROR, "lost", "The machine was started anew while this attempt ran.")
         if attempt.facts.get("conflict"):
             raise end(
@@ -187,21 +195,16 @@ class Procedure:
                 "argv": derived.argv,
                 "needs": derived.needs,
                 "patterns": derived.patterns,
+                "environment": derived.image_section.environment,
                 "actions": derived.actions,
             },
         )
 
     def _stage(self, attempt: Attempt) -> None:
         tools = self._tools
-        workspace = _workspace(attempt)
-        runs = []
-        for need in attempt.facts["needs"]:
-            run = tools.results.areas.current_run(workspace, need)
-            if run is None:
-                raise end(Reason.INTERNAL_ERROR, "input_missing", f"Action {need} has no outputs here.")
-            runs.append(run)
+        runs = [tools.results.current_run(attempt, need) for need in attempt.facts["needs"]]
         try:
-            staged = stage_inputs(runs, self._staging(attempt))
+            staged = stage_inputs(runs, staging_folder(tools.site, attempt))
         except InputMissing as error:
             raise end(Reason.INTERNAL_ERROR, "input_missing", str(error)) from error
         except InputChanged as error:
@@ -233,14 +236,7 @@ class Procedure:
         tools.journal.advance(
             attempt,
             Step.COLLECT,
-            facts={
-                "status": done.status,
-                "out_of_memory": done.out_of_memory,
-                "out_of_time": done.out_of_time,
-                "out_of_disk": done.out_of_disk,
-                "started": done.started,
-                "finished": done.finished,
-            },
+            facts=exit_facts(done),
             event=tools.reporter.stage(*attempt.key, Stage.COLLECTING, done.finished),
         )
         tools.told(False)
@@ -248,7 +244,7 @@ class Procedure:
     def _collect(self, attempt: Attempt) -> None:
         tools = self._tools
         self._approved(attempt)
-        outcome = _exit_outcome(_exit(attempt))
+        outcome = exit_outcome(attempt)
         if outcome is not None:
             raise Ended(outcome)
         tools.results.collect(attempt, self._action_run(attempt))
@@ -279,7 +275,7 @@ class Procedure:
         tools = self._tools
         if "image_id" in attempt.facts:
             tools.executor.clean_up(self._action_run(attempt))
-        shutil.rmtree(self._staging(attempt), ignore_errors=True)
+        shutil.rmtree(staging_folder(tools.site, attempt), ignore_errors=True)
         tools.journal.advance(attempt, Step.DONE)
 
     # --- ends ---
@@ -317,28 +313,15 @@ class Procedure:
         tools.told(True)
 
     def _keep_failure(self, attempt: Attempt, outcome: Outcome) -> None:
+        """Make sure that nothing runs any more, then keep log and record; an end without a log is an end."""
         run = self._action_run(attempt)
-        try:
-            self._tools.executor.stop(run)
-            if attempt.step is not Step.START:
-                self._tools.results.keep_failure(attempt, run, outcome)
-        except EngineError as problem:
-            log.warning("log_lost", job=attempt.job_id, attempt=attempt.number, problem=str(problem))
-
-    def _give_up(self, attempt: Attempt, message: str) -> None:
-        if attempt.step is Step.CLEAN_UP:
-            # The result is told already; what is left over is swept at the next start.
-            self._tools.journal.note(
-                Reason.INTERNAL_ERROR.value, "", message, job_id=attempt.job_id, attempt=attempt.number
-            )
-            self._tools.journal.advance(attempt, Step.DONE)
+        self._tools.executor.stop(run)
+        if attempt.step is Step.START:
             return
         try:
-            self._end(attempt, Outcome(ExitClass.FAILED, Reason.INTERNAL_ERROR, "lost", message))
+            self._tools.results.keep_failure(attempt, run, outcome)
         except Exception:
-            # Even keeping the failure failed (a full disk, say): try again later rather than lose the job.
-            log.exception("end_failed", job=attempt.job_id, attempt=attempt.number)
-            self._tools.leaving.wait(10.0)
+            log.exception("log_lost", job=attempt.job_id, attempt=attempt.number)
 
     # --- values ---
 
@@ -353,62 +336,24 @@ class Procedure:
                 raise end(Reason.IMAGE_NOT_ALLOWED, refused.detail, refused.message) from refused
             raise end(Reason.INTERNAL_ERROR, refused.detail, refused.message) from refused
 
-    def _staging(self, attempt: Attempt) -> Path:
-        """The view of an attempt's inputs: on the file system of the high area, since it is hard links."""
-        return self._tools.site.high / "staging" / f"{attempt.job_id}-{attempt.number}"
-
     def _action_run(self, attempt: Attempt) -> ActionRun:
-        facts = attempt.facts
-        uid = uid_of(facts["slot"])
-        folders = {literal_parent(pattern) for pattern, _level in facts["patterns"]} - {""}
-        return ActionRun(
-            agent_id=self._tools.site.policy.backend,
-            job_id=attempt.job_id,
-            attempt=attempt.number,
-            image_id=facts["image_id"],
-            entrypoint=tuple(facts["entrypoint"]),
-            argv=tuple(facts["argv"]),
-            uid=uid,
-            gid=uid,
-            tree=Path(facts["tree_folder"]),
-            inputs=self._staging(attempt) if facts["needs"] else None,
-            folders=tuple(sorted(folders)),
-            limits=self._tools.limits,
-        )
-
-
-def _workspace(attempt: Attempt) -> str:
-    return workspace_name(attempt.offer.project, attempt.offer.repo, attempt.offer.branch)
+        return action_run(self._tools.site, self._tools.limits, attempt)
 
 
 def _intake_end(error: IntakeError) -> Ended:
     return end(Reason(error.reason), error.detail, error.message)
 
 
-def _exit(attempt: Attempt) -> Exit:
-    facts = attempt.facts
-    return Exit(
-        status=facts["status"],
-        out_of_memory=facts["out_of_memory"],
-        out_of_time=facts["out_of_time"],
-        out_of_disk=facts["out_of_disk"],
-        started=facts["started"],
-        finished=facts["finished"],
-    )
+def _is_hopeless(attempt: Attempt, problem: Exception, failures: int) -> bool:
+    """Whether trying this step again makes no sense, so that the attempt ends as lost.
 
-
-def _exit_outcome(done: Exit) -> Outcome | None:
-    """How a command that did not end well is reported; None for exit status 0 within its limits."""
-    if done.out_of_time:
-        return Outcome(
-            ExitClass.FAILED, Reason.OUT_OF_TIME, "", "The action ran longer than the site allows."
-        )
-    if done.status == 0:
-        return None
-    if done.out_of_memory:
-        return Outcome(
-            ExitClass.FAILED, Reason.OUT_OF_MEMORY, "", "The action needed more memory than it has."
-        )
-    if done.out_of_disk:
-        return Outcome(ExitClass.FAILED, Reason.OUT_OF_DISK, "", "The action's work folder was full.")
-    return Outcome(ExitClass.FAILED, Reason.NONZERO_EXIT, "", f"The command ended with status {done.status}.")
+    What is finished is never given up: publishing and cleaning up go on until they are through. While a
+    container may run, only its certain loss ends the attempt. A full disk passes.
+    """
+    if attempt.step in (Step.DELIVER, Step.CLEAN_UP):
+        return False
+    if isinstance(problem, ContainerLost):
+        return True
+    if attempt.step is Step.WAIT or (isinstance(problem, OSError) and problem.errno == errno.ENOSPC):
+        return False
+    return failures + 1 >= _TRIES_OF_A_STEP

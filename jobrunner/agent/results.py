@@ -3,17 +3,19 @@
 from collections.abc import Iterable
 
 from jobrunner.agent import clock
+from jobrunner.agent.attempt_values import workspace_of
 from jobrunner.agent.dispatch import CHECKING_UID
-from jobrunner.agent.journal import Attempt
+from jobrunner.agent.journal import Attempt, Step
 from jobrunner.agent.outcome import Outcome, end
 from jobrunner.executors.base import ActionRun, Executor
+from jobrunner.privacy.alike import shown
 from jobrunner.privacy.areas import Areas
 from jobrunner.privacy.checking import Checker, check_files
 from jobrunner.privacy.collect import OutputsMissing, OutputsRefused, collect
 from jobrunner.privacy.confined_process import Launcher
-from jobrunner.privacy.records import RunFacts, RunInput
+from jobrunner.privacy.manifest import ManifestBroken
+from jobrunner.privacy.records import RecordBroken, RunFacts, RunInput, RunRecord
 from jobrunner.privacy.runs import RunFinished, RunFolder, read_run
-from jobrunner.sync.identity import workspace_name
 from jobrunner.sync.vocabulary import Reason
 
 
@@ -24,8 +26,35 @@ class Results:
         self.areas = areas
         self._executor = executor
         self._launcher = launcher
-        self._checker = Checker(launcher, CHECKING_UID, CHECKING_UID)
         self._backend = backend
+
+    def current_run(self, attempt: Attempt, need: str) -> RunRecord:
+        """The run whose outputs a need of this attempt stands for.
+
+        Raises Ended with internal_error (input_missing, input_changed).
+        """
+        try:
+            run = self.areas.current_run(workspace_of(attempt), need)
+        except FileNotFoundError:
+            run = None
+        except (RecordBroken, ManifestBroken) as error:
+            raise end(Reason.INTERNAL_ERROR, "input_changed", str(error)) from error
+        if run is None:
+            raise end(Reason.INTERNAL_ERROR, "input_missing", f"Action {need} has no outputs here.")
+        # The name of a workspace is short: what lies there must be of this very project and branch.
+        offer = attempt.offer
+        if (run.facts.project, run.facts.repo, run.facts.branch) != (offer.project, offer.repo, offer.branch):
+            raise end(Reason.INTERNAL_ERROR, "input_missing", "Another project's outputs lie here.")
+        return run
+
+    def is_kept(self, attempt: Attempt) -> bool:
+        """Whether the attempt's run is whole on the disk, so that even a power cut cost nothing of it."""
+        if attempt.step not in (Step.COLLECT, Step.DELIVER):
+            return False
+        try:
+            return read_run(self.areas.high, attempt.job_id, attempt.number).succeeded
+        except (FileNotFoundError, RecordBroken):
+            return False
 
     def collect(self, attempt: Attempt, run: ActionRun) -> None:
         """Fill and finish the attempt's run folder; a folder that is finished already is left as it is.
@@ -50,7 +79,7 @@ class Results:
                     inputs={row[0] for row in facts["inputs"]},
                 )
             self.areas.require_free(
-                _workspace(attempt),
+                workspace_of(attempt),
                 attempt.offer.action,
                 [file.path for file in collection.files],
                 facts["actions"],
@@ -62,12 +91,12 @@ class Results:
         _append(folder, collection.notes)
         report = check_files(
             collection.files,
-            checker=self._checker,
+            checker=Checker(self._launcher, CHECKING_UID, CHECKING_UID),
             log=folder.log,
             log_name=f"metadata/{attempt.offer.action}.log",
             subject={
                 "project": attempt.offer.project,
-                "workspace": _workspace(attempt),
+                "workspace": workspace_of(attempt),
                 "job": attempt.job_id,
                 "commit": attempt.offer.commit,
             },
@@ -100,33 +129,29 @@ class Results:
             self._executor.save_log(run, file, run.limits.log_bytes)
 
 
-def _workspace(attempt: Attempt) -> str:
-    return workspace_name(attempt.offer.project, attempt.offer.repo, attempt.offer.branch)
-
-
 def _append(folder: RunFolder, lines: Iterable[str]) -> None:
     with folder.log.open("ab") as file:
-        file.writelines(f"[jobrunner] {line}\n".encode() for line in lines)
+        file.writelines(f"[jobrunner] {line}\n".encode("utf-8", "backslashreplace") for line in lines)
 
 
 def _missing(missing: OutputsMissing) -> list[str]:
     lines = []
     for pattern in missing.patterns:
         alike = missing.alike.get(pattern, ())
-        hint = f" Files that look alike: {', '.join(alike)}." if alike else ""
-        lines.append(f"No file matches the output {pattern}.{hint}")
+        hint = f" Files that look alike: {', '.join(shown(path) for path in alike)}." if alike else ""
+        lines.append(f"No file matches the output {shown(pattern)}.{hint}")
     return [*lines, *missing.oddities]
 
 
 def _refused(refused: OutputsRefused) -> list[str]:
-    return [f"Output {path or '(all)'} was refused: {why}." for path, why in refused.refused]
+    return [f"Output {shown(path) if path else '(all)'} was refused: {why}." for path, why in refused.refused]
 
 
 def _facts(attempt: Attempt, reason: Reason) -> RunFacts:
     offer, facts = attempt.offer, attempt.facts
     return RunFacts(
         job_request=offer.request_id,
-        workspace=_workspace(attempt),
+        workspace=workspace_of(attempt),
         project=offer.project,
         repo=offer.repo,
         branch=offer.branch,

@@ -3,6 +3,7 @@
 import fcntl
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -17,14 +18,23 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jobrunner import __version__
 from jobrunner.agent import clock
 from jobrunner.agent.approvals import check_signers_file
+from jobrunner.agent.attempt_values import staging_name
 from jobrunner.agent.dispatch import Desk
 from jobrunner.agent.journal import Attempt, Journal, Step
-from jobrunner.agent.loops import Shared, accept, deliver_loop, heartbeat_loop, poll_loop, work_loop
+from jobrunner.agent.loops import (
+    Shared,
+    accept,
+    deliver_loop,
+    heartbeat_loop,
+    keep_running,
+    poll_loop,
+    work_loop,
+)
 from jobrunner.agent.policy import PolicyProblem, Site, load_site
 from jobrunner.agent.procedure import Procedure, Tools
 from jobrunner.agent.report import Reporter
 from jobrunner.agent.results import Results
-from jobrunner.executors.base import EngineError, Executor
+from jobrunner.executors.base import EngineError, Executor, SandboxRefused
 from jobrunner.executors.docker import DockerExecutor
 from jobrunner.privacy.areas import Areas
 from jobrunner.privacy.confined_process import Launcher
@@ -53,7 +63,6 @@ class Agent:
         self._executor = executor
         self._journal = Journal(site.state / "agent.db")
         self._desk = Desk(site.policy.limits.slots)
-        self._leaving = threading.Event()
         self._workers: set[threading.Thread] = set()
         self._workers_changed = threading.Condition()
         self._terms = 0
@@ -89,7 +98,6 @@ class Agent:
                 results=Results(Areas(site.high, site.medium), executor, self._launcher, site.policy.backend),
                 told=lambda urgent: self._shared.told(urgent=urgent),
                 halt=self._halt,
-                leaving=self._leaving,
             )
         )
 
@@ -99,9 +107,12 @@ class Agent:
         self._launcher.start()
         unfinished = self._journal.open_attempts()
         self._sweep(unfinished)
-        for loop in (poll_loop, heartbeat_loop, deliver_loop, work_loop):
-            threading.Thread(target=loop, args=(self._shared,), name=loop.__name__, daemon=True).start()
+        # Slots of attempts that go on are taken before the first offer can be.
         self._resume(unfinished)
+        for loop in (poll_loop, heartbeat_loop, deliver_loop, work_loop):
+            threading.Thread(
+                target=keep_running, args=(loop, self._shared), name=loop.__name__, daemon=True
+            ).start()
         self._make_ready()
         log.info("ready", backend=self._site.policy.backend, mode=self._site.policy.mode, version=__version__)
         self._shared.stopping.wait()
@@ -119,11 +130,11 @@ class Agent:
             try:
                 self._procedure.run(attempt.job_id, attempt.number)
             finally:
-                self._desk.give_back(attempt.facts["slot"])
-                self._make_ready()
                 with self._workers_changed:
                     self._workers.discard(threading.current_thread())
                     self._workers_changed.notify_all()
+            self._desk.give_back(attempt.facts["slot"])
+            self._make_ready()
 
         thread = threading.Thread(target=work, name=f"{attempt.job_id}-{attempt.number}", daemon=True)
         with self._workers_changed:
@@ -167,9 +178,13 @@ class Agent:
             for name in self._executor.sweep(self._site.policy.backend, keep):
                 log.info("swept", name=name)
         except EngineError as problem:
-            raise PolicyProblem(
-                f"the container engine does not answer: {problem}. Start it first."
-            ) from problem
+            # What is left over is in nobody's way but its own uid's; the next start tries again.
+            log.error("sweep_failed", problem=str(problem))
+            self._journal.note(Reason.INTERNAL_ERROR.value, "", f"Leftovers could not be removed: {problem}.")
+        staged = {staging_name(attempt) for attempt in unfinished}
+        for folder in (self._site.high / "staging").iterdir():
+            if folder.name not in staged:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _halt(self, message: str) -> None:
         log.error("halted", problem=message)
@@ -254,13 +269,22 @@ def _log_to_stderr() -> None:
     )
 
 
+def _make_private(folder: Path, setting: str) -> None:
+    """Make a folder that only the agent's own user can look into; raises PolicyProblem if others can."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    info = folder.stat()
+    if info.st_uid != os.geteuid() or info.st_mode & 0o077:
+        raise PolicyProblem(f"{setting}: others can look into {folder}; chown it to root, chmod it to 0700.")
+
+
 def serve(policy_file: Path) -> int:
     """Check the site and run its agent. Raises PolicyProblem, JournalProblem or AlreadyRunning."""
     site = load_site(policy_file)
     check_signers_file(site)
     os.umask(0o022)
-    for folder in (site.high, site.state, site.cache):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for setting in ("high", "state", "cache"):
+        _make_private(getattr(site, setting), f"folders.{setting}")
+    _make_private(site.high / "staging", "folders.high")
     site.medium.mkdir(parents=True, exist_ok=True, mode=0o755)
     lock = os.open(site.state / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -269,5 +293,10 @@ def serve(policy_file: Path) -> int:
         raise AlreadyRunning(f"another agent runs on {site.state}; stop it first.") from error
     _log_to_stderr()
     log.info("starting", policy=site.digest[:12], boot=clock.boot_id())
-    executor = DockerExecutor(site.cache / "work")
+    try:
+        executor = DockerExecutor(site.cache / "work")
+    except EngineError as problem:
+        raise PolicyProblem(f"the container engine does not answer: {problem}. Start it first.") from problem
+    except (SandboxRefused, ValueError) as problem:
+        raise PolicyProblem(f"no job can be run safely here: {problem}") from problem
     return Agent(site, executor).run()

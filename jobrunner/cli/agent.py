@@ -44,6 +44,10 @@ def init(
         raise Stop(f"{error} already exists and was left as it is. Remove it first to start anew.") from error
     except PolicyProblem as error:
         raise Stop(str(error)) from error
+    except OSError as error:
+        raise Stop(
+            f"{folder} cannot be written: {error.strerror}. Choose another folder or be root."
+        ) from error
     print(
         f"Wrote agent.toml (the policy of this site: read it), agent_key.pem and allowed_signers to {folder}."
     )
@@ -74,11 +78,12 @@ def status(
     last: Annotated[int, typer.Option(min=1, max=1000, help="How many attempts and refusals to show.")] = 20,
 ) -> None:
     """Show what the agent is doing, and the exact reasons that never leave this site."""
+    from jobrunner.agent.journal import JournalProblem
     from jobrunner.agent.policy import PolicyProblem
     from jobrunner.agent.status import status_lines
 
     try:
         for line in status_lines(policy, last):
             print(line)
-    except PolicyProblem as error:
+    except (PolicyProblem, JournalProblem) as error:
         raise Stop(str(error)) from error

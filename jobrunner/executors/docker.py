@@ -1,6 +1,7 @@
 """The executor that meets base.Executor with a Docker engine."""
 
 import os
+import subprocess
 import time
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping
@@ -254,5 +255,5 @@ def _seconds(engine_time: str) -> int:
 def _host(doing: str) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
+    except (OSError, subprocess.SubprocessError) as error:
         raise EngineError(f"could not {doing}: {error}") from error

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from jobrunner.executors import disks, mounts
-from jobrunner.executors.base import JOB_UIDS, ActionRun, SandboxRefused, check_mountable
+from jobrunner.executors.base import JOB_UIDS, ActionRun, EngineError, SandboxRefused, check_mountable
 
 # Fewer free blocks than this, and a write of ordinary size has failed.
 _FULL_BELOW_BLOCKS: Final = 64
@@ -113,7 +113,10 @@ def overlay(space: Workspace, run: ActionRun) -> dict[str, str]:
 
 
 def claim_uid(space: Workspace, run: ActionRun) -> None:
-    """Take the run's uid for this attempt alone. Raises SandboxRefused (threats.md section 8, S10)."""
+    """Take the run's uid for this attempt alone. Raises SandboxRefused (threats.md section 8, S10).
+
+    Raises EngineError while another attempt has it.
+    """
     if run.uid not in JOB_UIDS or run.gid not in JOB_UIDS:
         raise SandboxRefused(
             "sandbox", f"a job runs as a uid and gid from {JOB_UIDS[0]} to {JOB_UIDS[-1]}, not as {run.user}"
@@ -126,9 +129,8 @@ def claim_uid(space: Workspace, run: ActionRun) -> None:
     except FileExistsError:
         holder = str(claim.readlink())
         if holder != space.name:
-            raise SandboxRefused(
-                "sandbox", f"uid {run.uid} belongs to {holder} until that is cleaned up"
-            ) from None
+            # It passes when the other is cleaned up, so it is no fault of the sandbox.
+            raise EngineError(f"uid {run.uid} belongs to {holder} until that is cleaned up") from None
 
 
 def freeze(space: Workspace) -> None:

@@ -75,6 +75,7 @@ class Areas:
         manifest.require_names(workspace, record.facts.action)
         with self._locked(workspace):
             old = self.manifest(workspace)
+            manifest.require_same_project(old, record)
             if manifest.is_older(old, record):
                 return False
             manifest.require_free(old, record.facts.action, [one.path for one in record.outputs], actions)

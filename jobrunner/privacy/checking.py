@@ -5,7 +5,6 @@ Every file gets a report. One that makes the check die, hang or raise gets SDC09
 
 import hashlib
 import os
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -80,7 +79,7 @@ def check_files(
 
 
 class Checker:
-    """Holds the worker that reads files, and starts another when it breaks. Safe to share between threads.
+    """Holds the worker that reads files, and starts another when it breaks. For one job.
 
     `uid`, `gid`: the user to check as, which must be neither the agent's nor the job's; ignored without root.
     `source`: a rulebook in TOML, the default one without it. Raises rulebook.RulebookError.
@@ -101,7 +100,6 @@ class Checker:
         self.gid = gid
         self.limits = limits
         self.worker: ConfinedProcess | None = None
-        self._lock = threading.Lock()
 
     def stop(self) -> None:
         """End the worker. May be called again."""
@@ -110,15 +108,11 @@ class Checker:
             self.worker = None
 
     def reports(self, requests: Sequence[_Request]) -> list[FileReport]:
-        """One report for each request, in order; the next caller's files meet a process of their own."""
-        with self._lock:
-            found = list(self._reports(requests))
-            if self.worker is not None:
-                try:
-                    frames.send(self.worker.connection, {"fresh": True})
-                except frames.BrokenConversation:
-                    self.stop()
-            return found
+        """One report for each request, in order. The worker reads these files and no others."""
+        try:
+            return list(self._reports(requests))
+        finally:
+            self.stop()
 
     def _reports(self, requests: Sequence[_Request]) -> Iterator[FileReport]:
         deadline = time.monotonic() + self.limits.total_seconds

@@ -76,6 +76,16 @@ def require_free(
         raise OutputsRefused(refused)
 
 
+def require_same_project(manifest: Manifest | None, record: RunRecord) -> None:
+    """Raise OutputsRefused when the workspace holds what another project or repository made.
+
+    The name of a workspace is short, so that two of them could be made to meet.
+    """
+    facts = record.facts
+    if manifest and (manifest["project"], manifest["repo"]) != (facts.project, facts.repo):
+        raise OutputsRefused([("", "the workspace holds outputs of another project or repository")])
+
+
 def with_run(manifest: Manifest | None, record: RunRecord, backend: str) -> Manifest:
     """A new manifest in which `record` is the current run of its action. The old one is left as it is."""
     facts = record.facts

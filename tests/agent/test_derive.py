@@ -89,7 +89,6 @@ def test_an_action_is_what_the_file_says() -> None:
         argv=("analysis/clean.py", "--fast"),
         needs=(),
         patterns=(("output/rows.csv", "highly_sensitive"),),
-        is_database_action=False,
         actions=("clean", "describe", "fit", "extract", "borrow"),
     )
 

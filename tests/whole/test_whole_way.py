@@ -116,6 +116,20 @@ def test_a_failure_has_its_reason_and_leaves_good_outputs_alone(make_world, scri
     assert kept.read_bytes() == good
 
 
+def test_O02_a_hostile_file_name_costs_its_own_job_and_no_other(world: World) -> None:
+    files = FILES | {
+        "analysis/extract.py": "import os\nopen(os.fsencode('output/rows') + b'\\xff.csv', 'w')\n"
+    }
+    pipeline = PIPELINE.replace("output/rows.csv", "output/*.csv")
+    study = world.add_study("flchain", files | {"project.yaml": pipeline})
+    world.start_agent()
+    refused = world.wait(study, world.ask(study, ["extract"]))
+    assert refused["jobs"]["extract"]["reason"] == "outputs_refused"
+    study.repository.commit({"analysis/extract.py": EXTRACT})
+    after = world.wait(study, world.ask(study, ["extract"]))
+    assert after["jobs"]["extract"]["reason"] == "completed"
+
+
 def test_cancel_ends_the_container_before_the_feed_says_so(world: World, engine) -> None:
     files = FILES | {"analysis/extract.py": "import time; print('on', flush=True); time.sleep(300)"}
     study = world.add_study("flchain", files)

@@ -1,0 +1,301 @@
+"""One job's life when things go wrong: nothing is lost, nothing runs beside its successor, no slot leaks.
+
+The engine here does as the script of the test says and meets the contract of `executors/base.py`; journal,
+stores and keys are real. The same with a real engine: tests/whole.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
+import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from jobrunner.agent import clock, procedure
+from jobrunner.agent.journal import Accepted, Attempt, Journal, Step
+from jobrunner.agent.policy import Site, load_site
+from jobrunner.agent.procedure import Procedure, Tools
+from jobrunner.agent.report import Reporter
+from jobrunner.agent.results import Results
+from jobrunner.executors.base import ActionRun, ContainerLost, EngineError, Exit, Limits
+from jobrunner.privacy.areas import Areas
+from jobrunner.privacy.confined_process import Launcher
+from jobrunner.study import Mirrors
+from jobrunner.sync.identity import job_id, new_id
+from jobrunner.sync.messages import Event, Offer
+from jobrunner.sync.vocabulary import Reason, Stage
+from tests.agent.policies import write_site
+
+pytestmark = pytest.mark.unit
+
+REPO = "https://example.org/org/study"
+DONE = Exit(status=0, out_of_memory=False, out_of_time=False, out_of_disk=False, started=10, finished=20)
+
+
+class ScriptedEngine:
+    """Answers as told. `calls` are the names of its calls, in order; `trouble` raises instead."""
+
+    def __init__(self, work: Path) -> None:
+        self.work = work
+        self.calls: list[str] = []
+        self.trouble: dict[str, list[Exception]] = {}
+        self.exit = DONE
+
+    def _called(self, name: str) -> None:
+        self.calls.append(name)
+        if self.trouble.get(name):
+            raise self.trouble[name].pop(0)
+
+    def image_present(self, image_id: str) -> bool:
+        return bool(image_id)
+
+    def prepare(self, run: ActionRun) -> None:
+        self._called("prepare")
+
+    def start(self, run: ActionRun) -> None:
+        self._called("start")
+
+    def wait(self, run: ActionRun, deadline_s: float | None = None) -> Exit:
+        self._called("wait")
+        return self.exit
+
+    def stop(self, run: ActionRun) -> None:
+        self._called("stop")
+
+    def save_log(self, run: ActionRun, destination: BinaryIO, limit: int = 0) -> None:
+        destination.write(b"said something\n")
+
+    @contextmanager
+    def open_outputs(self, run: ActionRun) -> Iterator[int]:
+        self._called("open_outputs")
+        fd = os.open(self.work, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def clean_up(self, run: ActionRun) -> None:
+        self._called("clean_up")
+
+
+class Bench:
+    """A procedure on a real journal and real stores."""
+
+    def __init__(self, tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.site: Site = load_site(write_site(tmp / "site"))
+        for folder in (self.site.high / "staging", self.site.medium, self.site.state, self.site.cache):
+            folder.mkdir(parents=True)
+        self.journal = Journal(self.site.state / "agent.db")
+        self.work = tmp / "work"
+        (self.work / "o").mkdir(parents=True)
+        for folder in (self.work, self.work / "o"):
+            folder.chmod(0o777)
+        self.engine = ScriptedEngine(self.work)
+        self.launcher = Launcher()
+        self.areas = Areas(self.site.high, self.site.medium)
+        self.reporter = Reporter(Ed25519PrivateKey.generate(), 1)
+        rules = self.site.git_rules()
+        self.results = Results(self.areas, self.engine, self.launcher, "north")  # type: ignore[arg-type]
+        self.halted: list[str] = []
+        self.tools = Tools(
+            site=self.site,
+            journal=self.journal,
+            reporter=self.reporter,
+            executor=self.engine,  # type: ignore[arg-type]
+            mirrors=Mirrors(self.site.cache / "mirrors", rules),
+            git_rules=rules,
+            limits=Limits(),
+            results=self.results,
+            told=lambda _urgent: None,
+            halt=self.halted.append,
+        )
+        # Approvals have tests of their own; here every one counts.
+        monkeypatch.setattr(procedure, "check_approval", lambda *_a, **_k: (None, "0" * 64))
+        monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+
+    def attempt(self, step: Step, **facts: Any) -> Attempt:
+        """An attempt that stands at this step."""
+        offer = Offer(
+            request_id=new_id(), project="study", repo=REPO, branch="main", commit="a" * 40, action="act",
+            approval=None,
+        )  # fmt: skip
+        job = job_id(offer.request_id, offer.action)
+        self.journal.intend_claim(job, offer)
+        first = self.reporter.stage(job, 1, Stage.PREPARING)
+        self.journal.accepted(job, 1, Accepted(1, "t" * 40, 60, {"slot": 0}), first)
+        given = {
+            "image_id": "sha256:" + "a" * 64, "entrypoint": ["/x"], "argv": ["y"], "needs": [],
+            "patterns": [["o/*.csv", "highly_sensitive"]], "actions": ["act"], "tree": "t",
+            "tree_folder": "/tmp/t", "environment": {}, "inputs": [], "begun": 9, "started": 10,
+            "finished": 20, "status": 0, "out_of_memory": False, "out_of_time": False, "out_of_disk": False,
+        }  # fmt: skip
+        self.journal.advance(self.read(job), step, facts=given | facts)
+        return self.read(job)
+
+    def read(self, job: str) -> Attempt:
+        found = self.journal.get(job, 1)
+        assert found is not None
+        return found
+
+    def run(self, attempt: Attempt) -> Attempt:
+        Procedure(self.tools).run(*attempt.key)
+        return self.read(attempt.job_id)
+
+    def told(self) -> list[Event]:
+        """The ends that wait in the outbox."""
+        with self.journal.transaction() as connection:
+            rows = connection.execute("SELECT body FROM outbox WHERE state = 'waiting' ORDER BY number")
+            events = [Event.model_validate_json(row[0]) for row in rows]
+        return [event for event in events if event.stage is Stage.ENDED]
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    # The console form of a traceback takes half a second each.
+    structlog.configure(processors=[structlog.processors.JSONRenderer(default=str)])
+    made = Bench(tmp_path, monkeypatch)
+    yield made
+    made.launcher.stop()
+    structlog.reset_defaults()
+
+
+def test_an_attempt_goes_from_its_step_to_its_end(bench: Bench) -> None:
+    (bench.work / "o/a.csv").write_text("x,n\na,1\n")
+    after = bench.run(bench.attempt(Step.START))
+    assert (after.step, after.outcome and after.outcome.reason) == (Step.DONE, Reason.COMPLETED)
+    assert bench.engine.calls == ["prepare", "start", "wait", "open_outputs", "clean_up"]
+    assert [event.reason for event in bench.told()] == [Reason.COMPLETED]
+
+
+def test_O01_a_name_that_is_no_text_ends_its_own_attempt_and_no_more(bench: Bench) -> None:
+    (bench.work / os.fsdecode(b"o/\xff.csv")).write_text("x")
+    after = bench.run(bench.attempt(Step.COLLECT))
+    assert (after.step, after.outcome and after.outcome.reason) == (Step.DONE, Reason.OUTPUTS_REFUSED)
+    assert "clean_up" in bench.engine.calls
+    assert bench.halted == []
+
+
+def test_O01_a_look_alike_that_is_no_text_is_shown_and_not_fatal(bench: Bench) -> None:
+    (bench.work / os.fsdecode(b"o/a\xff.cs")).write_text("x")
+    after = bench.run(bench.attempt(Step.COLLECT))
+    assert (after.step, after.outcome and after.outcome.reason) == (Step.DONE, Reason.OUTPUTS_MISSING)
+
+
+def test_P19_an_end_whose_log_cannot_be_kept_is_still_an_end(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: Any, **_named: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(bench.results, "keep_failure", full)
+    after = bench.run(bench.attempt(Step.COLLECT, status=1))
+    assert (after.step, after.outcome and after.outcome.reason) == (Step.DONE, Reason.NONZERO_EXIT)
+
+
+def test_P04_a_restart_of_the_machine_costs_no_result_that_is_on_the_disk(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (bench.work / "o/a.csv").write_text("x,n\na,1\n")
+    attempt = bench.attempt(Step.COLLECT)
+    bench.results.collect(attempt, procedure.action_run(bench.site, Limits(), attempt))
+    bench.journal.advance(attempt, Step.DELIVER)
+    monkeypatch.setattr(clock, "boot_id", lambda: "after the power cut")
+    after = bench.run(attempt)
+    assert after.outcome is not None
+    assert after.outcome.reason is Reason.COMPLETED
+    assert [event.reason for event in bench.told()] == [Reason.COMPLETED]
+
+
+def test_P23_a_restart_of_the_machine_while_it_ran_is_lost_and_not_the_studys_fault(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt = bench.attempt(Step.WAIT)
+    monkeypatch.setattr(clock, "boot_id", lambda: "after the power cut")
+    after = bench.run(attempt)
+    assert after.outcome is not None
+    assert (after.outcome.reason, after.outcome.detail) == (Reason.INTERNAL_ERROR, "lost")
+
+
+def test_P03_a_superseded_attempt_starts_nothing_and_tells_nothing(bench: Bench) -> None:
+    attempt = bench.attempt(Step.START)
+    bench.journal.supersede(*attempt.key)
+    after = bench.run(attempt)
+    assert after.step is Step.DONE
+    assert "start" not in bench.engine.calls
+    assert bench.told() == []
+
+
+def test_P23_while_the_engine_is_away_nothing_is_told_and_nothing_is_given_up(bench: Bench) -> None:
+    bench.engine.trouble = {"wait": [EngineError("away")] * 20, "clean_up": [EngineError("away")] * 20}
+    (bench.work / "o/a.csv").write_text("x,n\na,1\n")
+    after = bench.run(bench.attempt(Step.WAIT))
+    assert (after.step, after.outcome and after.outcome.reason) == (Step.DONE, Reason.COMPLETED)
+    assert bench.engine.calls.count("wait") == 21
+    assert bench.engine.calls.count("clean_up") == 21
+
+
+def test_a_failure_is_not_told_before_the_container_is_certainly_gone(bench: Bench) -> None:
+    attempt = bench.attempt(Step.WAIT)
+    bench.engine.trouble = {"stop": [EngineError("away")] * 3}
+    told_when_stopped: list[int] = []
+    stop = bench.engine.stop
+
+    def watched(run: ActionRun) -> None:
+        told_when_stopped.append(len(bench.told()))
+        stop(run)
+
+    bench.engine.stop = watched  # type: ignore[method-assign]
+    bench.journal.wish_cancel(*attempt.key, Reason.BY_REQUESTER)
+    after = bench.run(attempt)
+    assert after.outcome is not None
+    assert after.outcome.reason is Reason.BY_REQUESTER
+    assert told_when_stopped == [0, 0, 0, 0]
+    assert len(bench.told()) == 1
+
+
+def test_a_lost_container_is_lost_at_once(bench: Bench) -> None:
+    bench.engine.trouble = {"wait": [ContainerLost("gone")]}
+    after = bench.run(bench.attempt(Step.WAIT))
+    assert after.outcome is not None
+    assert (after.outcome.reason, after.outcome.detail) == (Reason.INTERNAL_ERROR, "lost")
+    assert bench.engine.calls.count("wait") == 1
+
+
+@pytest.mark.parametrize("step", [Step.START, Step.COLLECT])
+def test_P19_a_step_that_always_raises_ends_as_our_error(bench: Bench, step: Step) -> None:
+    name = {Step.START: "prepare", Step.COLLECT: "open_outputs"}[step]
+    bench.engine.trouble = {name: [RuntimeError("bug")] * 1000}
+    after = bench.run(bench.attempt(step))
+    assert after.step is Step.DONE
+    assert after.outcome is not None
+    assert (after.outcome.reason, after.outcome.detail) == (Reason.INTERNAL_ERROR, "lost")
+
+
+def test_a_full_disk_while_collecting_passes(bench: Bench) -> None:
+    (bench.work / "o/a.csv").write_text("x,n\na,1\n")
+    bench.engine.trouble = {"open_outputs": [OSError(28, "No space left on device")] * 30}
+    after = bench.run(bench.attempt(Step.COLLECT))
+    assert after.outcome is not None
+    assert after.outcome.reason is Reason.COMPLETED
+
+
+def test_publishing_is_tried_until_it_is_through(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    (bench.work / "o/a.csv").write_text("x,n\na,1\n")
+    attempt = bench.attempt(Step.COLLECT)
+    publish: Callable[[Attempt], None] = bench.results.publish
+    failures = iter([RuntimeError("once"), OSError(5, "twice"), None])
+
+    def shaky(one: Attempt) -> None:
+        problem = next(failures)
+        if problem is not None:
+            raise problem
+        publish(one)
+
+    monkeypatch.setattr(bench.results, "publish", shaky)
+    after = bench.run(attempt)
+    assert after.outcome is not None
+    assert after.outcome.reason is Reason.COMPLETED
