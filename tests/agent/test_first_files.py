@@ -188,6 +188,7 @@ def command(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_command(site_folder: Path) -> None:
     words = [
         str(site_folder), "--backend", "site-one", "--controller", "https://controller.example",

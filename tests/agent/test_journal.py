@@ -374,6 +374,7 @@ journal.advance(attempt, Step.WAIT, facts={"begun": 5}, outcome=OUTCOME, event=e
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "when",
     [
@@ -405,6 +406,7 @@ for number in itertools.count(1):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after_s", [0.05, 0.13])
 def test_a_kill_at_any_moment_leaves_a_whole_state(journal: Journal, tmp_path: Path, after_s: float) -> None:
     attempt = accept(journal, offer())

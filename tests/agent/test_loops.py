@@ -96,6 +96,7 @@ def test_a_job_whose_end_is_not_told_yet_is_not_claimed_again(bench: Bench) -> N
     assert bench.controller.requests("claim") == []
 
 
+@pytest.mark.slow
 def test_leases_are_renewed_at_a_third_of_their_time(bench: Bench) -> None:
     attempt = running(bench, lease_s=1)
     began = time.monotonic()
@@ -115,6 +116,7 @@ def test_an_attempt_that_is_over_is_not_renewed(bench: Bench, step: Step) -> Non
     assert bench.controller.requests("renew") == []
 
 
+@pytest.mark.slow
 def test_a_stale_attempt_is_stopped_and_tells_nothing_more(bench: Bench) -> None:
     attempt = running(bench, lease_s=1)
     bench.controller.play("renew", replies.answer({"error": "stale_attempt"}, status=409))
@@ -136,6 +138,7 @@ def test_another_error_to_a_renewal_stops_nothing(bench: Bench, code: str) -> No
     assert not found(bench, attempt.job_id).superseded
 
 
+@pytest.mark.slow
 def test_a_cancel_that_comes_with_a_renewal_stops_the_attempt_once(bench: Bench) -> None:
     attempt = running(bench, lease_s=1)
     cancel = {"job_id": attempt.job_id, "attempt": 1}

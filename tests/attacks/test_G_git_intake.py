@@ -510,6 +510,7 @@ def test_G07_nothing_of_git_runs_on_after_the_deadline(tmp_path: Path) -> None:
     assert not [words for words in running if site.url.encode() in words]
 
 
+@pytest.mark.slow
 @web
 def test_G07_many_files_of_an_old_kind_of_host_are_bounded_too(tmp_path: Path) -> None:
     with open_site(tmp_path, old_kind(tmp_path / "host", pause_s=0.05)) as site:

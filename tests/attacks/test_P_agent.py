@@ -234,6 +234,7 @@ LIES: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.http
 def test_P05_what_is_no_answer_changes_nothing(scene: Scene) -> None:
     scene.controller.play("poll", *RUBBISH.values())

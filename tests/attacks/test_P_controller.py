@@ -485,6 +485,7 @@ def test_P12_tokens_end_and_are_not_kept_in_the_clear(site: Site) -> None:
     assert site.call("GET", "requests/x").status_code == 401
 
 
+@pytest.mark.slow
 @pytest.mark.http
 def test_P12_a_revoked_token_and_a_renewed_credential_end_at_once(site: Site) -> None:
     agent, job, lease = started(site)
@@ -613,6 +614,7 @@ def test_P20_a_finished_job_is_not_cancelled_and_a_cancelled_one_not_revived(sit
     assert rows == [(0,)]
 
 
+@pytest.mark.slow
 @pytest.mark.http
 def test_P20_cancel_against_the_end_has_one_winner(site: Site) -> None:
     for _ in range(5):

@@ -64,6 +64,7 @@ def test_a_poll_is_woken_at_once_by_a_new_request(site: Site) -> None:
         assert time.monotonic() - asked < 0.5
 
 
+@pytest.mark.slow
 def test_a_poll_is_woken_by_a_change_that_another_process_made(site: Site) -> None:
     agent = site.agent()
     with ThreadPoolExecutor(1) as pool:
@@ -180,6 +181,7 @@ def test_a_running_job_is_cancelled_when_its_agent_says_so(site: Site) -> None:
     assert site.look(request["request_id"])["extract"] == ("cancelled", "by_requester")
 
 
+@pytest.mark.slow
 def test_a_restart_keeps_leases_tokens_and_requests(site: Site) -> None:
     agent = site.agent()
     request = site.ask("other")

@@ -90,6 +90,7 @@ def test_a_netrc_file_does_not_replace_the_token(site: Site, checkout: Path) -> 
     assert jobrunner(site, checkout, "status", request).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_command_that_cannot_do_it_says_why(site: Site, tmp_path: Path) -> None:
     file = tmp_path / "approval.json"
     file.write_text("{}")

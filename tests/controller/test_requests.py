@@ -132,6 +132,7 @@ def test_git_away_is_503_and_nothing_is_stored(site: Site) -> None:
     assert site.call("POST", "requests", json=body).status_code == 201
 
 
+@pytest.mark.slow
 def test_a_file_with_errors_is_refused_with_all_of_them(site: Site) -> None:
     site.study.switch("broken", start="main")
     commit = site.study.commit({"project.yaml": "version: '4.0'\nactions:\n  a:\n    run: nonsense\n"})
@@ -141,6 +142,7 @@ def test_a_file_with_errors_is_refused_with_all_of_them(site: Site) -> None:
     assert answer.json()["errors"][0]["problems"][0]["line"] >= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
@@ -161,6 +163,7 @@ def test_no_approval_for_the_backend_is_403(site: Site, other_site: Site) -> Non
     assert (answer.status_code, ids(answer)) == (403, ["approval_missing"])
 
 
+@pytest.mark.slow
 def test_an_approval_covers_the_needs_too(site: Site) -> None:
     site.server.commands([["add-approval", str(site.approve(serial=2, actions=["count"]))]])
     answer = site.call("POST", "requests", json=site.body("count"))
@@ -168,6 +171,7 @@ def test_an_approval_covers_the_needs_too(site: Site) -> None:
     assert "`extract`" in answer.json()["errors"][0]["message"]
 
 
+@pytest.mark.slow
 def test_an_older_serial_is_not_stored(site: Site) -> None:
     site.server.commands([["add-approval", str(site.approve(serial=5))]])
     with pytest.raises(AssertionError, match="Serial 5"):

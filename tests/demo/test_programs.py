@@ -26,6 +26,7 @@ def test_settings_of_the_caller_do_not_reach_the_programs(monkeypatch: pytest.Mo
     assert {name for name in env if name.startswith(("JOBRUNNER_", "DJANGO_"))} == {"JOBRUNNER_URL"}
 
 
+@pytest.mark.slow
 def test_a_command_that_fails_says_what_it_said() -> None:
     with pytest.raises(DemoProblem, match=r"`jobrunner agent run` failed: .*agent\.toml"):
         programs.run(["agent", "run", "/nonexistent/agent.toml"], programs.environment())

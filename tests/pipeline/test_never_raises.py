@@ -185,6 +185,7 @@ STUDY = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(TREE | STUDY, st.booleans())
 def test_trees(tree: object, flow: bool) -> None:

@@ -191,6 +191,7 @@ def test_tab_does_not_indent(text: str) -> None:
     assert [found[0] for found in problems_of(text)] == ["PY001"]
 
 
+@pytest.mark.slow
 def test_many_tabs_after_dashes_are_read_or_refused_in_bounded_time() -> None:
     assert read("-\ta\n" * 300) == ["a"] * 300
     assert [found[0] for found in problems_of("-\ta\n" * 100_000)] == ["PY001"]

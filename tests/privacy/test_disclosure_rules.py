@@ -280,6 +280,7 @@ def test_no_bytes_make_the_engine_raise(data: bytes, suffix: str) -> None:
     assert report.verdict in ("none", "note", "attend", "stop")
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(
     st.recursive(
