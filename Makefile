@@ -19,7 +19,7 @@ test: ## every test, with real containers and a real browser
 
 test-fast: ## the tests that need neither engine nor browser, in under a minute
 	@deploy/setup
-	@JOBRUNNER_FAST=1 $(PYTEST) -m "(unit or http) and not slow" -n 2
+	@JOBRUNNER_FAST=1 $(PYTEST) -m "(unit or http) and not slow" -n 3
 
 lint: ## ruff, mypy --strict and the import contracts
 	@deploy/setup

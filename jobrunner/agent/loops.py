@@ -41,6 +41,8 @@ _LONGEST_PAUSE_S: Final = 30.0
 _RENEW_CHECK_S: Final = 2.0
 _COMPANY_S: Final = 0.1
 _CLAIM_TRIES: Final = 5
+_LOOKS_AT_OUTBOX: Final = 40
+_LOOK_AGAIN_S: Final = 0.05
 _AGAIN_S: Final = 5.0
 # Refused for good: the same bytes will not be taken later, and other jobs' events wait behind them. A wrong
 # credential (401) or protocol (426) is the operator's to mend, and then they are taken.
@@ -182,11 +184,8 @@ def _claim(shared: Shared, client: AgentClient, offer: Offer, slot: int) -> bool
     """Claim one offer and start it; False when it cannot be had now."""
     job = job_id_of(offer.request_id, offer.action)
     journal = shared.journal
-    with journal.transaction() as connection:
-        undelivered = outbox.waiting_for(connection, job)
-    if undelivered:
+    if not _all_delivered(shared, job):
         # It ran here already and the news is on its way: running it again would waste finished work.
-        shared.told(urgent=True)
         return False
     try:
         attempt = journal.intend_claim(job, offer)
@@ -249,6 +248,18 @@ def _ask_for(shared: Shared, client: AgentClient, attempt: Attempt) -> ClaimRepl
             shared.take_broken_reply("claim", broken)
             return None
     return None
+
+
+def _all_delivered(shared: Shared, job: str) -> bool:
+    """Whether the controller has heard all of a job's earlier attempts; waits a moment for the last words."""
+    for _look in range(_LOOKS_AT_OUTBOX):
+        with shared.journal.transaction() as connection:
+            if outbox.waiting_for(connection, job) == 0:
+                return True
+        shared.told(urgent=True)
+        if shared.stopping.wait(_LOOK_AGAIN_S):
+            return False
+    return False
 
 
 def keep_running(loop: Callable[[Shared], None], shared: Shared) -> None:

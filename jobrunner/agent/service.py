@@ -285,7 +285,7 @@ def serve(policy_file: Path) -> int:
     for setting in ("high", "state", "cache"):
         _make_private(getattr(site, setting), f"folders.{setting}")
     _make_private(site.high / "staging", "folders.high")
-    site.medium.mkdir(parents=True, exist_ok=True, mode=0o755)
+    site.medium.mkdir(parents=True, exist_ok=True, mode=0o750)
     lock = os.open(site.state / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -293,6 +293,12 @@ def serve(policy_file: Path) -> int:
         raise AlreadyRunning(f"another agent runs on {site.state}; stop it first.") from error
     _log_to_stderr()
     log.info("starting", policy=site.digest[:12], boot=clock.boot_id())
+    if not site.policy.images:
+        log.warning(
+            "no_images", message="The policy names no image under [images]: every job will be refused."
+        )
+    if not any(line.strip() and line[0] != "#" for line in site.allowed_signers.read_text().splitlines()):
+        log.warning("no_signers", message="allowed_signers holds no key: every approval will be refused.")
     try:
         executor = DockerExecutor(site.cache / "work")
     except EngineError as problem:

@@ -29,6 +29,8 @@ def check(path: str, json: bool) -> int:
         return UNREADABLE
     loaded = load(data)
     _print(_as_json(loaded) if json else _as_lines(path, loaded))
+    if loaded.pipeline is not None and not json:
+        print(f"jobrunner check: {path}: {len(loaded.pipeline.actions)} actions, no errors", file=sys.stderr)
     return VALID if loaded.valid else INVALID
 
 

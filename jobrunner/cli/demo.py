@@ -35,6 +35,8 @@ def demo(
     from jobrunner.demo.folder import DemoProblem
     from jobrunner.demo.show import running
 
+    # A shell starts programs in the background deaf to it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
     began = time.monotonic()

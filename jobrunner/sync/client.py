@@ -172,7 +172,7 @@ class AgentClient:
                     raise Unanswered("a compressed answer")
                 body = _bounded_body(response, within_s=self._answer_s)
         except (requests.RequestException, OSError) as error:
-            raise Unanswered(type(error).__name__) from error
+            raise Unanswered(f"{self._base}/{name}: {type(error).__name__}: {error}"[:400]) from error
         if kind != "application/json":
             raise Unanswered(f"status {status} and no JSON")
         if status == 200:

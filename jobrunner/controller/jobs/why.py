@@ -14,7 +14,10 @@ MEANING: Final[dict[tuple[State, str], str]] = {
     (State.RUNNING, "executing"): "The code runs.",
     (State.RUNNING, "collecting"): "The code has ended; its outputs are collected and checked.",
     (State.SUCCEEDED, "completed"): "It ran to its end and made all its outputs.",
-    (State.SUCCEEDED, "reused"): "It did not run again: an earlier successful run serves.",
+    (
+        State.SUCCEEDED,
+        "reused",
+    ): "It did not run again: an earlier successful run serves. Ask with --force to run it again.",
     (
         State.FAILED,
         "nonzero_exit",
