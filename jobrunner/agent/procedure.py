@@ -8,18 +8,19 @@ import errno
 import shutil
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
 from jobrunner.agent import clock
 from jobrunner.agent.approvals import check_approval
 from jobrunner.agent.attempt_values import action_run, exit_facts, exit_outcome, staging_folder
-from jobrunner.agent.derive import PIPELINE_LIMIT, derive
+from jobrunner.agent.derive import derive
 from jobrunner.agent.journal import Attempt, Journal, Step
 from jobrunner.agent.outcome import Ended, Outcome, end
+from jobrunner.agent.pins import Pins
 from jobrunner.agent.policy import Site
 from jobrunner.agent.report import Reporter
 from jobrunner.agent.results import Results
@@ -35,12 +36,13 @@ from jobrunner.privacy.runs import InputChanged, InputMissing, stage_inputs
 from jobrunner.study import (
     GitRules,
     IntakeError,
-    Mirrors,
     check_branch,
     check_commit,
     extract,
     parse_repository_url,
 )
+from jobrunner.sync.approvals import Payload
+from jobrunner.sync.messages import Offer
 from jobrunner.sync.vocabulary import ExitClass, Reason, Stage
 
 log = structlog.get_logger()
@@ -48,6 +50,7 @@ log = structlog.get_logger()
 _TRIES_OF_A_STEP: Final = 5
 _LONGEST_PAUSE_S: Final = 30.0
 _STEPS_WITH_CONTAINER: Final = frozenset({Step.START, Step.WAIT, Step.COLLECT})
+_MOST_BESIDE: Final = 64
 _SITE_POLICY_DETAILS: Final = frozenset({"sandbox", "runtime"})
 
 
@@ -59,7 +62,7 @@ class Tools:
     journal: Journal
     reporter: Reporter
     executor: Executor
-    mirrors: Mirrors
+    pins: Pins
     git_rules: GitRules
     limits: Limits
     results: Results
@@ -72,6 +75,9 @@ class Procedure:
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
+        # Checks of approvals, beside whatever else is done for the same attempt meanwhile.
+        self._beside = ThreadPoolExecutor(_MOST_BESIDE, thread_name_prefix="beside")
+        self._foreseen: dict[Offer, Future[tuple[Payload, str]]] = {}
         self._steps: dict[Step, Callable[[Attempt], None]] = {
             Step.VERIFY: self._verify,
             Step.FETCH: self._fetch,
@@ -119,6 +125,12 @@ class Procedure:
             self._end(attempt, Outcome(ExitClass.FAILED, Reason.INTERNAL_ERROR, "lost", message))
         return False
 
+    def foresee(self, offer: Offer) -> None:
+        """Begin to check the approval of an offer that is being claimed, while the claim is on its way."""
+        while len(self._foreseen) >= _MOST_BESIDE:
+            self._foreseen.pop(next(iter(self._foreseen)), None)
+        self._foreseen[offer] = self._beside.submit(self._approved, offer)
+
     def stop(self, job_id: str, number: int) -> None:
         """Kill the container of an attempt that shall not go on; its own thread does the rest."""
         attempt = self._tools.journal.get(job_id, number)
@@ -156,27 +168,28 @@ class Procedure:
             check_commit(offer.commit)
         except IntakeError as error:
             raise _intake_end(error) from error
-        payload, digest = self._approved(attempt)
+        foreseen = self._foreseen.pop(offer, None)
+        payload, digest = self._approved(offer) if foreseen is None else foreseen.result()
         tools.journal.accept_approval(payload.project, payload.serial, digest)
         tools.journal.advance(attempt, Step.FETCH)
 
-    def _approved(self, attempt: Attempt) -> Any:
+    def _approved(self, offer: Offer) -> tuple[Payload, str]:
         tools = self._tools
         return check_approval(
-            attempt.offer,
+            offer,
             tools.site,
-            highest_serial=tools.journal.highest_serial(attempt.offer.project),
+            highest_serial=tools.journal.highest_serial(offer.project),
             now=clock.now(),
         )
 
     def _fetch(self, attempt: Attempt) -> None:
         tools, offer = self._tools, attempt.offer
         try:
-            pinned = tools.mirrors.pin(offer.repo, offer.branch, offer.commit)
-            pipeline_file = pinned.read_file("project.yaml", PIPELINE_LIMIT)
-            derived = derive(pipeline_file, offer.action, tools.site.policy)
-            tree = extract(pinned, tools.site.cache / "trees", tools.git_rules)
+            pin = tools.pins.pin(offer)
+            derived = derive(pin.pipeline_file, offer.action, tools.site.policy)
+            tree = extract(pin.commit, tools.site.cache / "trees", tools.git_rules)
         except IntakeError as error:
+            tools.pins.forget(offer)
             raise _intake_end(error) from error
         if not tools.executor.image_present(derived.image_section.id):
             raise end(
@@ -188,7 +201,7 @@ class Procedure:
             attempt,
             Step.STAGE,
             facts={
-                "tree": pinned.tree,
+                "tree": pin.commit.tree,
                 "tree_folder": str(tree),
                 "image_id": derived.image_section.id,
                 "entrypoint": derived.image_section.entrypoint,
@@ -215,11 +228,10 @@ class Procedure:
     def _start(self, attempt: Attempt) -> None:
         tools = self._tools
         run = self._action_run(attempt)
-        with ThreadPoolExecutor(1) as beside:
-            # The approval is looked at again while the workspace is made; nothing starts before both.
-            approved = beside.submit(self._approved, attempt)
-            self._sandboxed(lambda: tools.executor.prepare(run))
-            approved.result()
+        # The approval is looked at again while the workspace is made; nothing starts before both.
+        approved = self._beside.submit(self._approved, attempt.offer)
+        self._sandboxed(lambda: tools.executor.prepare(run))
+        approved.result()
         self._sandboxed(lambda: tools.executor.start(run))
         begun = clock.now()
         tools.journal.advance(
@@ -243,11 +255,12 @@ class Procedure:
 
     def _collect(self, attempt: Attempt) -> None:
         tools = self._tools
-        self._approved(attempt)
+        approved = self._beside.submit(self._approved, attempt.offer)
         outcome = exit_outcome(attempt)
         if outcome is not None:
+            approved.result()
             raise Ended(outcome)
-        tools.results.collect(attempt, self._action_run(attempt))
+        tools.results.collect(attempt, self._action_run(attempt), allowed=approved.result)
         tools.journal.advance(attempt, Step.DELIVER)
 
     def _deliver(self, attempt: Attempt) -> None:

@@ -30,6 +30,7 @@ from jobrunner.agent.loops import (
     poll_loop,
     work_loop,
 )
+from jobrunner.agent.pins import Pins
 from jobrunner.agent.policy import PolicyProblem, Site, load_site
 from jobrunner.agent.procedure import Procedure, Tools
 from jobrunner.agent.report import Reporter
@@ -82,6 +83,7 @@ class Agent:
                 policy_digest=site.digest,
             ),
             new_client=lambda: AgentClient(endpoint),
+            foresee=lambda offer: self._procedure.foresee(offer),
             start=self._start_worker,
             stop_attempt=self._stop_attempt,
             first_event=lambda job, number: reporter.stage(job, number, Stage.PREPARING),
@@ -92,7 +94,7 @@ class Agent:
                 journal=self._journal,
                 reporter=reporter,
                 executor=executor,
-                mirrors=_mirrors(site, git_rules),
+                pins=Pins(_mirrors(site, git_rules)),
                 git_rules=git_rules,
                 limits=site.limits(),
                 results=Results(Areas(site.high, site.medium), executor, self._launcher, site.policy.backend),
