@@ -206,7 +206,7 @@ class SandboxProfile:
 
     `seccomp` is a list of allowed system calls as inline JSON; None keeps the engine's default list.
     `database_mount` and `database_environment` come on top for a run with a database, and for no other;
-    the mount's source is the attempt's own link to the file.
+    the mount's source is the attempt's own view of the file.
     """
 
     config: Mapping[str, object]
