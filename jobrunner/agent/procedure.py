@@ -173,13 +173,15 @@ class Procedure:
         tools.journal.accept_approval(payload.project, payload.serial, digest)
         tools.journal.advance(attempt, Step.FETCH)
 
-    def _approved(self, offer: Offer) -> tuple[Payload, str]:
+    def _approved(self, offer: Offer, dataset: str | None = None) -> tuple[Payload, str]:
+        """Check the approval, also for what the job is known to read."""
         tools = self._tools
         return check_approval(
             offer,
             tools.site,
             highest_serial=tools.journal.highest_serial(offer.project),
             now=clock.now(),
+            dataset=dataset,
         )
 
     def _fetch(self, attempt: Attempt) -> None:
@@ -187,6 +189,8 @@ class Procedure:
         try:
             pin = tools.pins.pin(offer)
             derived = derive(pin.pipeline_file, offer.action, tools.site.policy)
+            if derived.dataset is not None:
+                self._approved(offer, derived.dataset)
             tree = extract(pin.commit, tools.site.cache / "trees", tools.git_rules)
         except IntakeError as error:
             tools.pins.forget(offer)
@@ -210,6 +214,7 @@ class Procedure:
                 "patterns": derived.patterns,
                 "environment": derived.image_section.environment,
                 "actions": derived.actions,
+                "dataset": derived.dataset,
             },
         )
 
@@ -229,7 +234,7 @@ class Procedure:
         tools = self._tools
         run = self._action_run(attempt)
         # The approval is looked at again while the workspace is made; nothing starts before both.
-        approved = self._beside.submit(self._approved, attempt.offer)
+        approved = self._beside.submit(self._approved, attempt.offer, attempt.facts.get("dataset"))
         self._sandboxed(lambda: tools.executor.prepare(run))
         approved.result()
         self._sandboxed(lambda: tools.executor.start(run))
@@ -255,7 +260,7 @@ class Procedure:
 
     def _collect(self, attempt: Attempt) -> None:
         tools = self._tools
-        approved = self._beside.submit(self._approved, attempt.offer)
+        approved = self._beside.submit(self._approved, attempt.offer, attempt.facts.get("dataset"))
         outcome = exit_outcome(attempt)
         if outcome is not None:
             approved.result()
