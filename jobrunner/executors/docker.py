@@ -175,7 +175,7 @@ class DockerExecutor(Executor):
         config: Mapping[str, Any] = image.get("Config") or {}
         if config.get("Volumes"):
             raise SandboxRefused("volume", f"image {run.image_id} declares a VOLUME, which has no size limit")
-        body = engine_call.create_body(PROFILE, run, config)
+        body = engine_call.create_body(PROFILE, run, config, self._space(run.name).database)
         warnings = self._engine.create(run.name, body)
         if warnings:
             raise SandboxRefused("sandbox", f"the engine warns: {'; '.join(warnings)[:1000]}")

@@ -1,6 +1,7 @@
 """The folders of one attempt: its disk, the upper layer that the job writes, and what is read after.
 
-<work>/attempts/<name>/   agent (a link that names the owner), disk.img, disk/ (mount point), ready, late
+<work>/attempts/<name>/   agent (a link that names the owner), disk.img, disk/ (mount point), ready, late,
+                          database (a hard link, for a run with one)
 <work>/pool/              disks made ahead
 <work>/uids/<uid>         a link that names the attempt which has this uid now
 
@@ -16,6 +17,7 @@ from typing import Final
 
 from jobrunner.executors import disks, mounts
 from jobrunner.executors.base import JOB_UIDS, ActionRun, EngineError, SandboxRefused, check_mountable
+from jobrunner.executors.database import Database, fault_of
 
 # Fewer free blocks than this, and a write of ordinary size has failed.
 _FULL_BELOW_BLOCKS: Final = 64
@@ -57,6 +59,10 @@ class Workspace:
         return self.root / "late"
 
     @property
+    def database(self) -> Path:
+        return self.root / "database"
+
+    @property
     def owner(self) -> Path:
         return self.root / "agent"
 
@@ -94,6 +100,9 @@ def prepare(space: Workspace, run: ActionRun) -> None:
                 f"the disk of {space.name} is in use where the agent cannot see it; restart the host",
             )
         mounts.mount_image(space.image, space.disk)
+    space.database.unlink(missing_ok=True)
+    if run.database is not None:
+        _link_database(space, run.database)
     if not space.ready.exists():
         _make_layers(space, run)
         space.ready.touch(mode=0o600)
@@ -179,7 +188,7 @@ def clean_up(space: Workspace) -> None:
     unmount_overlay(space)
     mounts.unmount(space.disk)
     # By name and never through the mount point: what is not ours makes the last rmdir fail.
-    for leaf in (space.ready, space.late, space.image):
+    for leaf in (space.ready, space.late, space.image, space.database):
         leaf.unlink(missing_ok=True)
     for claim in (space.work / "uids").iterdir():
         if str(claim.readlink()) == space.name:
@@ -201,6 +210,18 @@ def owned_by(work: Path, agent_id: str) -> list[str]:
         else:
             names.add(root.name)
     return sorted(names)
+
+
+def _link_database(space: Workspace, database: Database) -> None:
+    """Link the file into the attempt's folder, whose name is all that the job's mountinfo then shows."""
+    try:
+        os.link(database.path, space.database, follow_symlinks=False)
+        # It is looked at again for each run, and by the link: what is checked is what is mounted.
+        fault = fault_of(database, space.database)
+    except OSError as error:
+        fault = f"{database.path} cannot be linked into the attempt: {error.strerror}"
+    if fault is not None:
+        raise SandboxRefused("database", f"{fault}.")
 
 
 def _make_layers(space: Workspace, run: ActionRun) -> None:
