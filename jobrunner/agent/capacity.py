@@ -29,7 +29,7 @@ def places(policy: Policy, machine: Machine) -> int:
 
     All jobs together have `host.cores` and `host.memory_mib`; without these settings every core, and all
     memory but a sixteenth (1 GiB at least), which is the agent's and the engine's. Raises PolicyProblem when
-    not one job fits, or fewer than `limits.slots`.
+    not one job fits, fewer than `limits.slots`, or fewer than `database.slots`.
     """
     limits = policy.limits
     cores = policy.host.cores or float(machine.cores)
@@ -57,7 +57,13 @@ def places(policy: Policy, machine: Machine) -> int:
             f"limits.slots: {limits.slots} jobs of {share} each do not fit, since all jobs together have "
             f"{whole}; set limits.slots to at most {fit}, or lower what a job may use."
         )
-    return limits.slots or fit
+    total = limits.slots or fit
+    if policy.database is not None and policy.database.slots > total:
+        raise PolicyProblem(
+            f"database.slots: this site runs {total} jobs at once (limits.slots, or what fits), so "
+            f"{policy.database.slots} of them cannot be database actions; lower database.slots."
+        )
+    return total
 
 
 def _spare_memory(machine: Machine) -> int:

@@ -279,7 +279,7 @@ def parse_policy(raw: bytes, path: Path) -> Policy:
     if policy.database is not None:
         fault = fault_of_section(
             policy.database,
-            slots=policy.limits.slots,
+            slots=policy.limits.slots or MOST_SLOTS,
             image_ids={image.id for image in policy.images.values()},
             addresses=(policy.controller.url, *policy.git.allowed),
         )

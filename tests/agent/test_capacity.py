@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from jobrunner.agent.capacity import Machine, places, this_machine
 from jobrunner.agent.policy import MOST_SLOTS, Policy, PolicyProblem, parse_policy
-from tests.agent.policies import policy, toml
+from tests.agent.policies import IMAGE_ID, policy, toml
 
 pytestmark = pytest.mark.unit
 
@@ -56,6 +56,12 @@ def test_a_number_that_does_not_fit_names_the_settings() -> None:
     for setting in ("limits.slots", "limits.cores", "limits.memory_mib", "host.cores", "host.memory_mib"):
         assert setting in said
     assert "at most 16" in said
+
+
+def test_database_places_are_some_of_all_places() -> None:
+    database = {"dataset": "d", "kind": "sqlite", "file": "x", "public": True, "images": {IMAGE_ID: "any"}}
+    assert places(made(database=database | {"slots": 16}), LARGE) == 16
+    assert "database.slots" in refused(LARGE, database=database | {"slots": 17})
 
 
 def test_this_machine_has_something() -> None:
