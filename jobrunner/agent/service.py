@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jobrunner import __version__
 from jobrunner.agent import clock
 from jobrunner.agent.approvals import check_signers_file
+from jobrunner.agent.approving import Approving
 from jobrunner.agent.attempt_values import is_database, staging_name
 from jobrunner.agent.capacity import places, this_machine
 from jobrunner.agent.dispatch import Desk
@@ -31,6 +32,7 @@ from jobrunner.agent.loops import (
     poll_loop,
     work_loop,
 )
+from jobrunner.agent.pins import Pins
 from jobrunner.agent.policy import PolicyProblem, Site, load_site
 from jobrunner.agent.procedure import Procedure, Tools
 from jobrunner.agent.report import Reporter
@@ -74,6 +76,7 @@ class Agent:
         reporter = Reporter(_key(site), site.policy.time_grain_s)
         endpoint = site.endpoint()
         git_rules = site.git_rules()
+        approving = Approving(site, self._journal)
         self._shared = Shared(
             journal=self._journal,
             desk=self._desk,
@@ -85,6 +88,7 @@ class Agent:
                 policy_digest=site.digest,
             ),
             new_client=lambda: AgentClient(endpoint),
+            foresee=approving.foresee,
             start=self._start_worker,
             stop_attempt=self._stop_attempt,
             first_event=lambda job, number: reporter.stage(job, number, Stage.PREPARING),
@@ -95,8 +99,9 @@ class Agent:
                 journal=self._journal,
                 desk=self._desk,
                 reporter=reporter,
+                approving=approving,
                 executor=executor,
-                mirrors=_mirrors(site, git_rules),
+                pins=Pins(_mirrors(site, git_rules)),
                 git_rules=git_rules,
                 limits=site.limits(),
                 results=Results(Areas(site.high, site.medium), executor, self._launcher, site.policy.backend),

@@ -23,7 +23,7 @@ from jobrunner.executors.base import (
     Limits,
     SandboxRefused,
 )
-from jobrunner.executors.engine import Engine, cgroup_is_gone
+from jobrunner.executors.engine import Engine, NameTaken, cgroup_is_gone
 from jobrunner.executors.workspace import Workspace
 
 # The wait call is renewed this often, so that an engine which went away is noticed.
@@ -45,6 +45,8 @@ class DockerExecutor(Executor):
         self._work = work
         self._pool_size = pool_size
         self._engine = Engine(engine_url)
+        # An id stands for exactly these bytes for ever; that the image is still there, create says.
+        self._image_configs: dict[str, Mapping[str, Any]] = {}
         if not self._engine.filters_calls():
             raise SandboxRefused("sandbox", "the engine runs containers without its seccomp list")
 
@@ -59,7 +61,7 @@ class DockerExecutor(Executor):
 
     def image_present(self, image_id: str) -> bool:
         """See base.Executor."""
-        return self._engine.image(image_id) is not None
+        return self._image_config(image_id) is not None
 
     def prepare(self, run: ActionRun) -> None:
         """See base.Executor."""
@@ -70,23 +72,40 @@ class DockerExecutor(Executor):
 
     def start(self, run: ActionRun) -> None:
         """See base.Executor."""
-        seen = self._engine.inspect(run.name)
-        if seen is not None:
-            self._check_owner(run, seen)
-            if seen["State"]["Status"] != "created":
-                return
-            self._engine.remove(run.name, force=False)
         space = self._space(run.name)
         workspace.claim_uid(space, run)
         if not space.ready.exists():
             raise EngineError(f"{run.name} was not prepared")
         try:
-            self._create(run)
+            self._start_new(run)
+        except NameTaken:
+            if self._was_started(run):
+                return
+            self._engine.remove(run.name, force=False)
+            self._start_new(run)
+
+    def _start_new(self, run: ActionRun) -> None:
+        config = self._image_config(run.image_id)
+        if config is None:
+            raise SandboxRefused("image", f"the engine has no image {run.image_id}")
+        if config.get("Volumes"):
+            raise SandboxRefused("volume", f"image {run.image_id} declares a VOLUME, which has no size limit")
+        body = engine_call.create_body(PROFILE, run, config, self._space(run.name).database)
+        warnings = self._engine.create(run.name, body)
+        try:
+            self._check_made(run, body, config, warnings)
             self._engine.start(run.name)
         except SandboxRefused:
             # Only here: after any other error it may have started, and nothing may run twice.
             self._engine.remove(run.name, force=False)
             raise
+
+    def _was_started(self, run: ActionRun) -> bool:
+        seen = self._engine.inspect(run.name)
+        if seen is None:
+            return False
+        self._check_owner(run, seen)
+        return bool(seen["State"]["Status"] != "created")
 
     def wait(self, run: ActionRun, deadline_s: float | None = None) -> Exit:
         """See base.Executor."""
@@ -168,15 +187,17 @@ class DockerExecutor(Executor):
     def _space(self, name: str) -> Workspace:
         return Workspace(self._work, name)
 
-    def _create(self, run: ActionRun) -> None:
-        image = self._engine.image(run.image_id)
-        if image is None:
-            raise SandboxRefused("image", f"the engine has no image {run.image_id}")
-        config: Mapping[str, Any] = image.get("Config") or {}
-        if config.get("Volumes"):
-            raise SandboxRefused("volume", f"image {run.image_id} declares a VOLUME, which has no size limit")
-        body = engine_call.create_body(PROFILE, run, config, self._space(run.name).database)
-        warnings = self._engine.create(run.name, body)
+    def _image_config(self, image_id: str) -> Mapping[str, Any] | None:
+        if image_id not in self._image_configs:
+            image = self._engine.image(image_id)
+            if image is None:
+                return None
+            self._image_configs[image_id] = image.get("Config") or {}
+        return self._image_configs[image_id]
+
+    def _check_made(
+        self, run: ActionRun, body: Mapping[str, Any], config: Mapping[str, Any], warnings: list[str]
+    ) -> None:
         if warnings:
             raise SandboxRefused("sandbox", f"the engine warns: {'; '.join(warnings)[:1000]}")
         seen = self._engine.inspect(run.name)

@@ -22,6 +22,10 @@ _CGROUPS: Final = (
 )
 
 
+class NameTaken(EngineError):
+    """A container of this name is there already."""
+
+
 class Engine:
     """One engine. Every call raises EngineError when there is no proper answer in time."""
 
@@ -61,12 +65,16 @@ class Engine:
             raise SandboxRefused("sandbox", f"the engine has another volume with the name {name}")
 
     def create(self, name: str, body: dict[str, Any]) -> list[str]:
-        """Make a container; returns the engine's warnings. Raises SandboxRefused."""
+        """Make a container; returns the engine's warnings. Raises SandboxRefused, NameTaken."""
         with _errors("create the container"):
             try:
                 made = self._client.create_container_from_config(body, name)
             except docker.errors.NotFound as error:
                 raise SandboxRefused("image", f"the engine has no image {body['Image']}") from error
+            except docker.errors.APIError as error:
+                if error.status_code != 409:
+                    raise
+                raise NameTaken(f"there is a container {name} already") from error
         return list(made.get("Warnings") or [])
 
     def start(self, name: str) -> None:
