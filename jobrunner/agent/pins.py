@@ -7,16 +7,19 @@ another request, even for the same commit, asks the host again (threats.md secti
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
 from jobrunner.agent.derive import PIPELINE_LIMIT
-from jobrunner.study import Mirrors, PinnedCommit
+from jobrunner.study import Mirrors, PinnedCommit, Stop
 from jobrunner.sync.messages import Offer
 
 SHARED_FOR_S: Final = 10.0
 """How long, counted from the moment before a fetch, its result is taken for the state of the branch now."""
 _MOST_KEPT: Final = 64
+_LOOK_AT_STOP_S: Final = 0.1
 
 _Key = tuple[str, str, str, str]
 
@@ -46,14 +49,18 @@ class Pins:
         self._lock = threading.Lock()
         self._places: dict[_Key, _Place] = {}
 
-    def pin(self, offer: Offer) -> Pin:
-        """The offer's commit. Raises IntakeError as `Mirrors.pin` does; a failure is nobody else's."""
+    def pin(self, offer: Offer, stop: Stop | None = None) -> Pin:
+        """The offer's commit. A failure is nobody else's.
+
+        Raises IntakeError as `Mirrors.pin` does, and Stopped, also while another job of the request fetches.
+        """
+        stop = stop or Stop()
         place = self._place((offer.request_id, offer.repo, offer.branch, offer.commit))
-        with place.lock:
+        with _held(place.lock, stop):
             if place.pin is None or time.monotonic() > place.begun + SHARED_FOR_S:
                 begun = time.monotonic()
-                commit = self._mirrors.pin(offer.repo, offer.branch, offer.commit)
-                place.pin = Pin(commit, commit.read_file("project.yaml", PIPELINE_LIMIT))
+                commit = self._mirrors.pin(offer.repo, offer.branch, offer.commit, stop=stop)
+                place.pin = Pin(commit, commit.read_file("project.yaml", PIPELINE_LIMIT, stop))
                 place.begun = begun
             return place.pin
 
@@ -68,3 +75,13 @@ class Pins:
                 # The oldest; whoever is at it keeps it.
                 self._places.pop(next(iter(self._places)))
             return self._places.setdefault(key, _Place())
+
+
+@contextmanager
+def _held(lock: threading.Lock, stop: Stop) -> Iterator[None]:
+    while not lock.acquire(timeout=_LOOK_AT_STOP_S):
+        stop.check()
+    try:
+        yield
+    finally:
+        lock.release()

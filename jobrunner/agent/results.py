@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 from jobrunner.agent import clock
 from jobrunner.agent.attempt_values import workspace_of
-from jobrunner.agent.dispatch import CHECKING_UID
+from jobrunner.agent.dispatch import checking_uid_of
 from jobrunner.agent.journal import Attempt, Step
 from jobrunner.agent.outcome import Outcome, end
 from jobrunner.executors.base import ActionRun, Executor
@@ -67,7 +67,8 @@ class Results:
             folder = RunFolder.create(self.areas.high, attempt.job_id, attempt.number)
         except RunFinished:
             return
-        checker = Checker(self._launcher, CHECKING_UID, CHECKING_UID)
+        checking_uid = checking_uid_of(attempt.facts["slot"])
+        checker = Checker(self._launcher, checking_uid, checking_uid)
         try:
             # Its process gets ready while the collector works.
             checker.begin()

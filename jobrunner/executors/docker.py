@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from jobrunner.executors import database_view, disks, engine_call, workspace
+from jobrunner.executors import disks, engine_call, workspace
 from jobrunner.executors.base import (
     JOB_UIDS,
     MIB,
@@ -110,8 +110,7 @@ class DockerExecutor(Executor):
             raise SandboxRefused("image", f"the engine has no image {run.image_id}")
         if config.get("Volumes"):
             raise SandboxRefused("volume", f"image {run.image_id} declares a VOLUME, which has no size limit")
-        database_file = database_view.file_of(self._space(run.name).database)
-        body = engine_call.create_body(PROFILE, run, config, database_file)
+        body = engine_call.create_body(PROFILE, run, config, self._space(run.name).database)
         try:
             made, warnings = self._engine.create(run.name, body)
         except NameTaken:

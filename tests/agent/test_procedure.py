@@ -5,7 +5,6 @@ stores and keys are real. The same with a real engine: tests/whole.
 """
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,9 @@ import pytest
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from jobrunner.agent import clock, procedure
+from jobrunner.agent import approving, clock, procedure, tries
+from jobrunner.agent.approving import Approving
+from jobrunner.agent.dispatch import Desk
 from jobrunner.agent.journal import Accepted, Attempt, Journal, Step
 from jobrunner.agent.outcome import end
 from jobrunner.agent.pins import Pins
@@ -106,7 +107,9 @@ class Bench:
         self.tools = Tools(
             site=self.site,
             journal=self.journal,
+            desk=Desk(2),
             reporter=self.reporter,
+            approving=Approving(self.site, self.journal),
             executor=self.engine,  # type: ignore[arg-type]
             pins=Pins(Mirrors(self.site.cache / "mirrors", rules)),
             git_rules=rules,
@@ -116,8 +119,8 @@ class Bench:
             halt=self.halted.append,
         )
         # Approvals have tests of their own; here every one counts.
-        monkeypatch.setattr(procedure, "check_approval", lambda *_a, **_k: (None, "0" * 64))
-        monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+        monkeypatch.setattr(approving, "check_approval", lambda *_a, **_k: (None, "0" * 64))
+        monkeypatch.setattr(tries, "_LONGEST_PAUSE_S", 0.0)
 
     def attempt(self, step: Step, **facts: Any) -> Attempt:
         """An attempt that stands at this step."""
@@ -218,7 +221,7 @@ def test_an_approval_that_lapsed_meanwhile_is_found_before_anything_is_read(
     def lapsed(*_arguments: Any, **_named: Any) -> None:
         raise end(Reason.APPROVAL_EXPIRED, "expired", "Over.")
 
-    monkeypatch.setattr(procedure, "check_approval", lapsed)
+    monkeypatch.setattr(approving, "check_approval", lapsed)
     (bench.work / "o/a.csv").write_text("x,n\na,1\n")
     attempt = bench.attempt(Step.COLLECT)
     after = bench.run(attempt)
