@@ -46,6 +46,7 @@ def action_run(site: Site, limits: Limits, attempt: Attempt) -> ActionRun:
         folders=tuple(sorted(folders)),
         limits=limits,
         environment=facts["environment"],
+        database=site.database if facts.get("dataset") else None,
     )
 
 

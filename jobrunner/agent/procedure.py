@@ -160,13 +160,15 @@ class Procedure:
         tools.journal.accept_approval(payload.project, payload.serial, digest)
         tools.journal.advance(attempt, Step.FETCH)
 
-    def _approved(self, attempt: Attempt) -> Any:
+    def _approved(self, attempt: Attempt, dataset: str | None = None) -> Any:
+        """Check the approval; with `dataset`, or for a job that is known to read one, also for that."""
         tools = self._tools
         return check_approval(
             attempt.offer,
             tools.site,
             highest_serial=tools.journal.highest_serial(attempt.offer.project),
             now=clock.now(),
+            dataset=dataset or attempt.facts.get("dataset"),
         )
 
     def _fetch(self, attempt: Attempt) -> None:
@@ -175,6 +177,8 @@ class Procedure:
             pinned = tools.mirrors.pin(offer.repo, offer.branch, offer.commit)
             pipeline_file = pinned.read_file("project.yaml", PIPELINE_LIMIT)
             derived = derive(pipeline_file, offer.action, tools.site.policy)
+            if derived.dataset is not None:
+                self._approved(attempt, derived.dataset)
             tree = extract(pinned, tools.site.cache / "trees", tools.git_rules)
         except IntakeError as error:
             raise _intake_end(error) from error
@@ -197,6 +201,7 @@ class Procedure:
                 "patterns": derived.patterns,
                 "environment": derived.image_section.environment,
                 "actions": derived.actions,
+                "dataset": derived.dataset,
             },
         )
 

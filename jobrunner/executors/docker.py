@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from jobrunner.executors import disks, engine_call, workspace
+from jobrunner.executors import database_view, disks, engine_call, workspace
 from jobrunner.executors.base import (
     MIB,
     PROFILE,
@@ -175,7 +175,8 @@ class DockerExecutor(Executor):
         config: Mapping[str, Any] = image.get("Config") or {}
         if config.get("Volumes"):
             raise SandboxRefused("volume", f"image {run.image_id} declares a VOLUME, which has no size limit")
-        body = engine_call.create_body(PROFILE, run, config)
+        database_file = database_view.file_of(self._space(run.name).database)
+        body = engine_call.create_body(PROFILE, run, config, database_file)
         warnings = self._engine.create(run.name, body)
         if warnings:
             raise SandboxRefused("sandbox", f"the engine warns: {'; '.join(warnings)[:1000]}")

@@ -1,6 +1,7 @@
 """The folders of one attempt: its disk, the upper layer that the job writes, and what is read after.
 
-<work>/attempts/<name>/   agent (a link that names the owner), disk.img, disk/ (mount point), ready, late
+<work>/attempts/<name>/   agent (a link that names the owner), disk.img, disk/ (mount point), ready, late,
+                          database/ (database_view.py, for a run with one)
 <work>/pool/              disks made ahead
 <work>/uids/<uid>         a link that names the attempt which has this uid now
 
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from jobrunner.executors import disks, mounts
+from jobrunner.executors import database_view, disks, mounts
 from jobrunner.executors.base import JOB_UIDS, ActionRun, EngineError, SandboxRefused, check_mountable
 
 # Fewer free blocks than this, and a write of ordinary size has failed.
@@ -57,6 +58,10 @@ class Workspace:
         return self.root / "late"
 
     @property
+    def database(self) -> Path:
+        return self.root / "database"
+
+    @property
     def owner(self) -> Path:
         return self.root / "agent"
 
@@ -94,6 +99,8 @@ def prepare(space: Workspace, run: ActionRun) -> None:
                 f"the disk of {space.name} is in use where the agent cannot see it; restart the host",
             )
         mounts.mount_image(space.image, space.disk)
+    if run.database is not None:
+        database_view.show(space.database, run.database)
     if not space.ready.exists():
         _make_layers(space, run)
         space.ready.touch(mode=0o600)
@@ -178,6 +185,7 @@ def clean_up(space: Workspace) -> None:
     """Remove mounts, disk and folders of the attempt and give its uid back. Raises OSError."""
     unmount_overlay(space)
     mounts.unmount(space.disk)
+    database_view.hide(space.database)
     # By name and never through the mount point: what is not ours makes the last rmdir fail.
     for leaf in (space.ready, space.late, space.image):
         leaf.unlink(missing_ok=True)
