@@ -38,7 +38,7 @@ def run(arguments: Arguments, environment: Mapping[str, str]) -> str:
     sql = read_query(arguments.sql_file)
     if "DATABASE_URL" in environment:
         columns = _from_database(arguments, environment["DATABASE_URL"], sql)
-        done = f"Wrote {columns} columns to {arguments.output}."
+        done = f"Wrote {arguments.output} (columns: {columns})."
     elif arguments.dummy_data_file is not None:
         write_dummy(arguments.dummy_data_file, arguments.output)
         done = f"There is no database here: wrote the dummy data to {arguments.output}."

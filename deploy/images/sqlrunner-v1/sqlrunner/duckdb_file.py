@@ -1,6 +1,7 @@
 """A DuckDB file, opened so that nothing can be written and no other file, network or extension reached."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,6 @@ from sqlrunner.database import BATCH_ROWS, Query, Row, check_names, not_accepted
 from sqlrunner.problems import Problem
 from sqlrunner.query import SEVERAL
 
-_TEMPORARY: Final = "/tmp/sqlrunner"  # noqa: S108 - of the container, which is this job's alone
 # Of what this container may use. The temporary files lie in memory too, beside Python and the rows on their
 # way out.
 _MEMORY: Final = "50%"
@@ -45,7 +45,7 @@ def _config() -> dict[str, Any]:
         "allow_persistent_secrets": "false",
         # Else a query could name a variable of this program as if it were a table.
         "python_enable_replacements": "false",
-        "temp_directory": _TEMPORARY,
+        "temp_directory": str(Path(tempfile.gettempdir()) / "sqlrunner"),
         "memory_limit": _MEMORY,
     }
     threads = os.environ.get("OMP_NUM_THREADS", "")
@@ -63,7 +63,7 @@ def _understand(connection: duckdb.DuckDBPyConnection, sql: str, sql_file: Path)
             raise Problem(f"The SQL file {sql_file} {SEVERAL}")
         if statements[0].type != duckdb.StatementType.SELECT:
             raise Problem(f"The SQL file {sql_file} must hold a query that only reads.")
-        connection.execute(f"EXPLAIN {sql}")
+        connection.execute(f"EXPLAIN {sql}").fetchall()
     except duckdb.Error as error:
         raise not_accepted(sql_file, str(error)) from error
 
