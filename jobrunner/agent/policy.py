@@ -21,6 +21,8 @@ from jobrunner.sync.client import Endpoint, InsecureController, check_address
 from jobrunner.sync.messages import Slug
 
 ENTRYPOINT_LIMIT: Final = 16
+MOST_SLOTS: Final = 64
+"""As many places as the agent can tell the controller of (`messages.Slots`)."""
 _IMAGE_NAME: Final = re.compile(
     r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}:v[0-9.]+(-pre)?|[A-Za-z0-9][A-Za-z0-9._-]{0,99}:dev"
 )
@@ -85,16 +87,27 @@ class ImageSection(_Section):
     environment: dict[str, str] = {}
 
 
-class LimitsSection(_Section):
-    """Numbers of the sandbox; each may be lowered here, and raised only here."""
+class HostSection(_Section):
+    """What this machine gives to all jobs together (`capacity.places`)."""
 
-    slots: Annotated[int, Field(ge=1, le=64)] = 1
+    cores: Annotated[float, Field(gt=0, le=65536)] | None = None
+    memory_mib: Annotated[int, Field(ge=16)] | None = None
+
+
+class LimitsSection(_Section):
+    """Numbers of the sandbox, for each job; each may be lowered here, and raised only here.
+
+    `slots` is how many jobs run at once; None means as many as fit.
+    """
+
+    slots: Annotated[int, Field(ge=1, le=MOST_SLOTS)] | None = None
     pids: Annotated[int, Field(ge=1, le=65536)] = 512
     memory_mib: Annotated[int, Field(ge=16)] = 8192
     cores: Annotated[float, Field(gt=0, le=1024)] = 2.0
     disk_mib: Annotated[int, Field(ge=16)] = 20480
     inodes: Annotated[int, Field(ge=1000)] = 1_000_000
     wall_clock_s: Annotated[int, Field(ge=1, le=2_592_000)] = 86400
+    stop_s: Annotated[int, Field(ge=1, le=300)] = 10
 
 
 class Policy(_Section):
@@ -107,6 +120,7 @@ class Policy(_Section):
     folders: FoldersSection
     approvals: ApprovalsSection = ApprovalsSection()
     git: GitSection
+    host: HostSection = HostSection()
     limits: LimitsSection = LimitsSection()
     projects: tuple[Slug, ...] = ()
     time_grain_s: Annotated[int, Field(ge=1, le=3600)] = 1
@@ -202,6 +216,7 @@ class Site:
             disk=section.disk_mib * 2**20,
             inodes=section.inodes,
             wall_clock_s=section.wall_clock_s,
+            stop_s=section.stop_s,
         )
 
 
@@ -264,7 +279,7 @@ def parse_policy(raw: bytes, path: Path) -> Policy:
     if policy.database is not None:
         fault = fault_of_section(
             policy.database,
-            slots=policy.limits.slots,
+            slots=policy.limits.slots or MOST_SLOTS,
             image_ids={image.id for image in policy.images.values()},
             addresses=(policy.controller.url, *policy.git.allowed),
         )

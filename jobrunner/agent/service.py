@@ -19,6 +19,7 @@ from jobrunner import __version__
 from jobrunner.agent import clock
 from jobrunner.agent.approvals import check_signers_file
 from jobrunner.agent.attempt_values import staging_name
+from jobrunner.agent.capacity import places, this_machine
 from jobrunner.agent.dispatch import Desk
 from jobrunner.agent.journal import Attempt, Journal, Step
 from jobrunner.agent.loops import (
@@ -62,7 +63,7 @@ class Agent:
         self._site = site
         self._executor = executor
         self._journal = Journal(site.state / "agent.db")
-        self._desk = Desk(site.policy.limits.slots)
+        self._desk = Desk(places(site.policy, this_machine()))
         self._workers: set[threading.Thread] = set()
         self._workers_changed = threading.Condition()
         self._terms = 0
