@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from jobrunner.agent import clock
 from jobrunner.agent.attempt_values import workspace_of
-from jobrunner.agent.dispatch import CHECKING_UID
+from jobrunner.agent.dispatch import checking_uid_of
 from jobrunner.agent.journal import Attempt, Step
 from jobrunner.agent.outcome import Outcome, end
 from jobrunner.executors.base import ActionRun, Executor
@@ -89,9 +89,10 @@ class Results:
         except OutputsRefused as refused:
             raise end(Reason.OUTPUTS_REFUSED, "", "\n".join(_refused(refused))) from refused
         _append(folder, collection.notes)
+        checking_uid = checking_uid_of(facts["slot"])
         report = check_files(
             collection.files,
-            checker=Checker(self._launcher, CHECKING_UID, CHECKING_UID),
+            checker=Checker(self._launcher, checking_uid, checking_uid),
             log=folder.log,
             log_name=f"metadata/{attempt.offer.action}.log",
             subject={

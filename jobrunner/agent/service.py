@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jobrunner import __version__
 from jobrunner.agent import clock
 from jobrunner.agent.approvals import check_signers_file
-from jobrunner.agent.attempt_values import staging_name
+from jobrunner.agent.attempt_values import is_database, staging_name
 from jobrunner.agent.capacity import places, this_machine
 from jobrunner.agent.dispatch import Desk
 from jobrunner.agent.journal import Attempt, Journal, Step
@@ -50,6 +50,8 @@ log = structlog.get_logger()
 
 _LAST_WORDS_S: Final = 10.0
 _ABORT_S: Final = 30.0
+_LONGEST_CLAIM_S: Final = 60.0
+_BEFORE_DATABASE_PLACE: Final = frozenset({Step.VERIFY, Step.FETCH, Step.STAGE})
 
 
 class AlreadyRunning(Exception):
@@ -63,7 +65,7 @@ class Agent:
         self._site = site
         self._executor = executor
         self._journal = Journal(site.state / "agent.db")
-        self._desk = Desk(places(site.policy, this_machine()))
+        self._desk = Desk(places(site.policy, this_machine()), site.database_slots)
         self._workers: set[threading.Thread] = set()
         self._workers_changed = threading.Condition()
         self._terms = 0
@@ -91,6 +93,7 @@ class Agent:
             Tools(
                 site=site,
                 journal=self._journal,
+                desk=self._desk,
                 reporter=reporter,
                 executor=executor,
                 mirrors=_mirrors(site, git_rules),
@@ -117,6 +120,7 @@ class Agent:
         self._make_ready()
         log.info("ready", backend=self._site.policy.backend, mode=self._site.policy.mode, version=__version__)
         self._shared.stopping.wait()
+        self._desk.wait_claimed(_LONGEST_CLAIM_S)
         self._wait_for_workers()
         self._say_last_words()
         self._shared.finished.set()
@@ -156,7 +160,8 @@ class Agent:
     def _resume(self, unfinished: list[Attempt]) -> None:
         for attempt in unfinished:
             if attempt.step is not Step.ACCEPT:
-                self._desk.occupy(attempt.facts["slot"])
+                holds_database = is_database(attempt) and attempt.step not in _BEFORE_DATABASE_PLACE
+                self._desk.occupy(attempt.facts["slot"], database=holds_database)
                 log.info("resumed", job=attempt.job_id, attempt=attempt.number, step=attempt.step)
                 self._start_worker(attempt)
         intents = [attempt for attempt in unfinished if attempt.step is Step.ACCEPT]
@@ -170,8 +175,10 @@ class Agent:
             slot = self._desk.take_free()
             if slot is None:
                 self._journal.forget_claim(attempt.job_id, attempt.number)
-            elif not accept(self._shared, client, attempt, slot):
+                continue
+            if not accept(self._shared, client, attempt, slot):
                 self._desk.give_back(slot)
+            self._desk.claimed()
 
     def _sweep(self, unfinished: list[Attempt]) -> None:
         keep = {f"jr-{attempt.job_id}-{attempt.number}" for attempt in unfinished}

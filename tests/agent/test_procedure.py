@@ -5,7 +5,6 @@ stores and keys are real. The same with a real engine: tests/whole.
 """
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,8 @@ import pytest
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from jobrunner.agent import clock, procedure
+from jobrunner.agent import clock, procedure, tries
+from jobrunner.agent.dispatch import Desk
 from jobrunner.agent.journal import Accepted, Attempt, Journal, Step
 from jobrunner.agent.policy import Site, load_site
 from jobrunner.agent.procedure import Procedure, Tools
@@ -104,6 +104,7 @@ class Bench:
         self.tools = Tools(
             site=self.site,
             journal=self.journal,
+            desk=Desk(2),
             reporter=self.reporter,
             executor=self.engine,  # type: ignore[arg-type]
             mirrors=Mirrors(self.site.cache / "mirrors", rules),
@@ -115,7 +116,7 @@ class Bench:
         )
         # Approvals have tests of their own; here every one counts.
         monkeypatch.setattr(procedure, "check_approval", lambda *_a, **_k: (None, "0" * 64))
-        monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+        monkeypatch.setattr(tries, "_LONGEST_PAUSE_S", 0.0)
 
     def attempt(self, step: Step, **facts: Any) -> Attempt:
         """An attempt that stands at this step."""
