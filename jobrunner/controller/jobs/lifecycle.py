@@ -10,6 +10,7 @@ from typing import Any, Final
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
+from jobrunner.controller.jobs import news
 from jobrunner.controller.jobs.models import Job, JobEvent
 from jobrunner.controller.jobs.transitions import (
     DEPENDENCY_FAILED,
@@ -87,6 +88,7 @@ def record(jobs: Iterable[Job], *, now: datetime) -> None:
         [JobEvent(job=job, at=now, state=job.state, reason=job.reason, attempt=job.attempt) for job in jobs],
         batch_size=500,
     )
+    news.appended()
 
 
 def first_wait(backend: Backend) -> Wait:
