@@ -29,7 +29,8 @@ class Configuration:
 
     `data` holds the database, the secret key and the git mirrors; without it nothing is kept (type checks,
     in-process tests). `git_prefixes` are the repository addresses that may be asked for. `proxies` are the
-    addresses of reverse proxies; what they say in X-Forwarded-For counts. Seconds are whole.
+    addresses of reverse proxies; what they say in X-Forwarded-For counts. A peer that takes nothing of its
+    answer for `patience_s` is cut off. Seconds are whole.
     """
 
     mode: str = "test"
@@ -46,7 +47,7 @@ class Configuration:
     stream_viewers: int = 2000
     stream_viewers_of_one_address: int = 50
     stream_heartbeat_s: int = 15
-    stream_patience_s: int = 30
+    patience_s: int = 30
 
     @property
     def database_file(self) -> Path | None:
@@ -100,9 +101,7 @@ def from_environment(environment: Mapping[str, str]) -> Configuration:
         stream_heartbeat_s=_number(
             environment, "STREAM_HEARTBEAT_SECONDS", default.stream_heartbeat_s, lowest=1, highest=60
         ),
-        stream_patience_s=_number(
-            environment, "STREAM_PATIENCE_SECONDS", default.stream_patience_s, lowest=1, highest=300
-        ),
+        patience_s=_number(environment, "PATIENCE_SECONDS", default.patience_s, lowest=1, highest=300),
     )
 
 
