@@ -1,6 +1,8 @@
 """Brings the controller up for one command: folder, key, Django, database. Says in words what is missing."""
 
 import os
+import socket
+import sys
 from pathlib import Path
 
 from jobrunner.controller import configuration, database, secret_key
@@ -72,8 +74,10 @@ def open_database(*, migrate: bool = False) -> list[str]:
 def serve(host: str, port: int) -> None:
     """Run the web server until it is told to stop."""
     import uvicorn
+    from django.conf import settings
+    from uvicorn.config import STARTUP_FAILURE
 
-    uvicorn.run(
+    config = uvicorn.Config(
         "jobrunner.controller.asgi:application",
         host=host,
         port=port,
@@ -87,3 +91,22 @@ def serve(host: str, port: int) -> None:
         # Waiting polls would hold the shutdown up; their agents just ask again.
         timeout_graceful_shutdown=2,
     )
+    listening = config.bind_socket()
+    _drop_dead_peers(listening, after_s=settings.CONFIGURATION.patience_s)
+    server = uvicorn.Server(config)
+    try:
+        server.run(sockets=[listening])
+    except KeyboardInterrupt:
+        pass  # Ctrl-C is how it is told to stop
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
+
+
+def _drop_dead_peers(listening: socket.socket, *, after_s: int) -> None:
+    """Let the kernel end connections whose peer takes nothing for so long.
+
+    A server that closes such a connection would keep it, with all that is not sent yet. Connections inherit
+    this from the listening socket; only Linux has it.
+    """
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, after_s * 1000)
