@@ -7,8 +7,9 @@ from django.db import transaction
 
 from jobrunner.controller.accounts.models import Person
 from jobrunner.controller.jobs import turns, wake
-from jobrunner.controller.jobs.lifecycle import move_all, settle
+from jobrunner.controller.jobs.lifecycle import move_all
 from jobrunner.controller.jobs.models import Job, JobRequest
+from jobrunner.controller.jobs.settling import settle
 from jobrunner.controller.jobs.transitions import Situation, State
 from jobrunner.sync.vocabulary import Reason
 

@@ -13,9 +13,10 @@ from django.db.models import F
 from django.db.models.functions import Greatest
 
 from jobrunner.controller.jobs import attempt_tokens, turns, wake
-from jobrunner.controller.jobs.lifecycle import move, settle
+from jobrunner.controller.jobs.lifecycle import move
 from jobrunner.controller.jobs.models import Job
 from jobrunner.controller.jobs.refusals import FORBIDDEN, NOT_FOUND, STALE, TAKEN, Refused
+from jobrunner.controller.jobs.settling import settle
 from jobrunner.controller.jobs.transitions import PREPARING, READY, Situation, State, Wait
 from jobrunner.controller.projects.models import Backend, Workspace
 from jobrunner.sync.messages import MAX_ATTEMPT, Claim, Lease, Renew

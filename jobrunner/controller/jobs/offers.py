@@ -8,8 +8,9 @@ from django.db import transaction
 
 from jobrunner.controller.jobs import queue, turns, wake
 from jobrunner.controller.jobs.leases import Terms
-from jobrunner.controller.jobs.lifecycle import move, move_all, settle
+from jobrunner.controller.jobs.lifecycle import move, move_all
 from jobrunner.controller.jobs.models import Job
+from jobrunner.controller.jobs.settling import settle
 from jobrunner.controller.jobs.transitions import Situation, State, Wait
 from jobrunner.controller.projects.approvals import newest_envelopes
 from jobrunner.controller.projects.models import Backend

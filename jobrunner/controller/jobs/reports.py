@@ -7,9 +7,10 @@ from django.db import transaction
 
 from jobrunner.controller.jobs import turns
 from jobrunner.controller.jobs.leases import check_token, find, give_place_back
-from jobrunner.controller.jobs.lifecycle import move, settle
+from jobrunner.controller.jobs.lifecycle import move
 from jobrunner.controller.jobs.models import Job, Receipt
 from jobrunner.controller.jobs.refusals import FORBIDDEN, MALFORMED, OTHER_BODY, STALE, Refused
+from jobrunner.controller.jobs.settling import settle
 from jobrunner.controller.jobs.transitions import FINAL, STAGES, Situation, State, Wait
 from jobrunner.controller.projects.models import Backend
 from jobrunner.sync.messages import MAX_EVENT_BYTES, Event, Events
