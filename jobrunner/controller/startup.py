@@ -5,7 +5,7 @@ import socket
 import sys
 from pathlib import Path
 
-from jobrunner.controller import configuration, secret_key
+from jobrunner.controller import configuration, database, secret_key
 from jobrunner.controller.configuration import PREFIX, Configuration, ConfigurationProblem
 
 SETTINGS_MODULE = "jobrunner.controller.settings"
@@ -31,6 +31,7 @@ def set_up(data: Path | None) -> Configuration:
     except OSError as error:
         raise ConfigurationProblem("DATA", f"{chosen.data} cannot be used: {error.strerror}.") from error
     configuration.check(chosen, key)
+    database.settings_of(chosen)
     os.environ["DJANGO_SETTINGS_MODULE"] = SETTINGS_MODULE
     import django
 
@@ -41,13 +42,19 @@ def set_up(data: Path | None) -> Configuration:
 def open_database(*, migrate: bool = False) -> list[str]:
     """Bring a new database, or with `migrate` any, up to date; returns the names of the steps made.
 
-    Raises ConfigurationProblem when an existing database is older than this program.
+    Raises ConfigurationProblem when the database does not answer, or an existing one is older than this
+    program.
     """
     from django.core.management import call_command
-    from django.db import connection
+    from django.db import DatabaseError, connection
     from django.db.migrations.executor import MigrationExecutor
 
-    executor = MigrationExecutor(connection)
+    try:
+        executor = MigrationExecutor(connection)
+    except DatabaseError as error:
+        # Drivers tell host, user and cause here, never a password.
+        cause = " ".join(str(error).split())
+        raise ConfigurationProblem("DATABASE_URL", f"the database cannot be used: {cause}.") from None
     missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
     is_new = not executor.loader.applied_migrations
     if missing and not is_new and not migrate:
@@ -56,6 +63,10 @@ def open_database(*, migrate: bool = False) -> list[str]:
             "the database is older than this program. Back it up, then run: jobrunner controller migrate",
         )
     if missing:
+        with connection.cursor() as cursor:
+            if connection.vendor == "postgresql":
+                # A step over many rows may take longer than any call.
+                cursor.execute("SET statement_timeout = 0")
         call_command("migrate", interactive=False, verbosity=0)
     return [f"{step.app_label}.{step.name}" for step, _ in missing]
 

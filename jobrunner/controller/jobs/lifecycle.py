@@ -5,23 +5,27 @@ A step is a compare-and-set on what the caller saw. Who comes second loses and c
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Case, Exists, OuterRef, QuerySet, Value, When
 
 from jobrunner.controller.jobs import news
-from jobrunner.controller.jobs.models import Job, JobEvent
+from jobrunner.controller.jobs.models import Job, JobEvent, JobRequest
 from jobrunner.controller.jobs.transitions import (
+    ACTIVE,
     DEPENDENCY_FAILED,
     FINAL,
     PREPARING,
+    SUMMED_UP,
     Situation,
     State,
     Wait,
     check_step,
 )
 from jobrunner.controller.projects.models import Backend
+
+T = TypeVar("T")
 
 _AT_ONCE: Final = 500
 
@@ -38,7 +42,8 @@ def situation(job: Job) -> Situation:
 def move(job: Job, after: Situation, *, now: datetime, **changes: Any) -> None:
     """Take the job one step along the table, with its event; `changes` are further fields to set.
 
-    Raises ImpossibleStep when the table has no such step, Overtaken when the job has moved meanwhile.
+    Raises ImpossibleStep when the table has no such step, Overtaken when the job has moved meanwhile. The
+    transaction that the caller has begun cannot go on then.
     """
     move_all([job], after, now=now, **changes)
 
@@ -50,7 +55,8 @@ def move_all(jobs: Sequence[Job], after: Situation, *, now: datetime, **changes:
         changes["started_at"] = now
     if after.state in FINAL:
         changes["finished_at"] = now
-    with transaction.atomic():
+    turned: set[int] = set()
+    with transaction.atomic(savepoint=False):
         for before, attempt, some in _alike(jobs):
             check_step(before, after)
             seen = Job.objects.filter(
@@ -64,7 +70,10 @@ def move_all(jobs: Sequence[Job], after: Situation, *, now: datetime, **changes:
             for job in some:
                 for name, value in changes.items():
                     setattr(job, name, value)
+            if before.state != after.state:
+                turned.update(job.request_id for job in some)
         record(jobs, now=now)
+        sum_up(turned, now=now)
 
 
 def _alike(jobs: Iterable[Job]) -> Iterator[tuple[Situation, int, list[Job]]]:
@@ -77,9 +86,9 @@ def _alike(jobs: Iterable[Job]) -> Iterator[tuple[Situation, int, list[Job]]]:
             yield before, attempt, some
 
 
-def _chunks(jobs: Sequence[Job]) -> Iterator[list[Job]]:
-    for start in range(0, len(jobs), _AT_ONCE):
-        yield list(jobs[start : start + _AT_ONCE])
+def _chunks(found: Sequence[T]) -> Iterator[list[T]]:
+    for start in range(0, len(found), _AT_ONCE):
+        yield list(found[start : start + _AT_ONCE])
 
 
 def record(jobs: Iterable[Job], *, now: datetime) -> None:
@@ -89,6 +98,23 @@ def record(jobs: Iterable[Job], *, now: datetime) -> None:
         batch_size=500,
     )
     news.appended()
+
+
+def _has(state: State) -> Exists:
+    return Exists(Job.objects.filter(request=OuterRef("pk"), state=state.value))
+
+
+def sum_up(requests: Iterable[int], *, now: datetime) -> None:
+    """Bring the state of some requests, by key, in line with their jobs, one of which changed its state.
+
+    One look into an index for each state, however many jobs a request has. Call in the transaction in which
+    the jobs changed.
+    """
+    found = Case(*(When(_has(state), then=Value(state.value)) for state in SUMMED_UP))
+    for keys in _chunks(sorted(requests)):
+        JobRequest.objects.filter(pk__in=keys).update(state=found)
+        ended = JobRequest.objects.filter(pk__in=keys, finished_at=None)
+        ended.exclude(state__in=[state.value for state in ACTIVE]).update(finished_at=now)
 
 
 def first_wait(backend: Backend) -> Wait:

@@ -12,7 +12,11 @@ _ACTIVE = [state.value for state in ACTIVE]
 
 
 class JobRequest(models.Model):
-    """A person asks: these actions, at this commit, on this backend. `client_key` makes asking idempotent."""
+    """A person asks: these actions, at this commit, on this backend. `client_key` makes asking idempotent.
+
+    `state` sums its jobs up (`transitions.SUMMED_UP`); `finished_at` is when the last of them ended. Both
+    change in the transaction that moves a job.
+    """
 
     request_id = models.CharField(max_length=26, unique=True)
     person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
@@ -24,11 +28,24 @@ class JobRequest(models.Model):
     commit = models.CharField(max_length=40)
     actions = models.JSONField()
     force = models.BooleanField()
+    state = models.CharField(max_length=10)
     created_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["person", "client_key"], name="asked_once"),
+            models.CheckConstraint(
+                condition=models.Q(state__in=[state.value for state in State]), name="known_request_state"
+            ),
+        ]
+        # For lists, newest first: what they may be filtered by, then the key that they are ordered by.
+        indexes: ClassVar = [
+            models.Index(fields=["state", "id"], name="requests_by_state"),
+            models.Index(fields=["backend", "state", "id"], name="requests_of_backend"),
+            models.Index(fields=["project", "state", "id"], name="requests_of_project"),
+            models.Index(fields=["project", "backend", "id"], name="requests_of_both"),
+            models.Index(fields=["created_at"], name="requests_by_date"),
         ]
 
     def __str__(self) -> str:
@@ -83,6 +100,7 @@ class Job(models.Model):
                 name="active_jobs",
             ),
             models.Index(fields=["workspace", "backend", "action", "state"], name="runs_of_an_action"),
+            models.Index(fields=["request", "state"], name="states_in_a_request"),
         ]
 
     def __str__(self) -> str:
@@ -90,7 +108,10 @@ class Job(models.Model):
 
 
 class JobEvent(models.Model):
-    """One transition of one job, in order of `pk`. Rows are only added; triggers refuse anything else."""
+    """One transition of one job. Rows are only added; triggers refuse anything else.
+
+    The order of `pk` is the order of commits: who has seen one row has seen, or can see, all before it.
+    """
 
     job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="events")
     at = models.DateTimeField()
