@@ -80,7 +80,7 @@ def append(site: Site, count: int) -> int:
     site.server.query(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
         " INSERT INTO jobs_jobevent (job_id, at, state, reason, attempt)"
-        " SELECT 1, '2026-03-01 12:00:00', 'running', 'executing', i % 99 FROM n",
+        " SELECT id, changed_at, 'running', 'executing', 1 FROM n, jobs_job",
         count,
     )
     return int(site.server.query("SELECT max(id) FROM jobs_jobevent")[0][0])
