@@ -28,7 +28,8 @@ class Configuration:
     """The controller's settings.
 
     `data` holds the database, the secret key and the git mirrors; without it nothing is kept (type checks,
-    in-process tests). `git_prefixes` are the repository addresses that may be asked for. Seconds are whole.
+    in-process tests). `git_prefixes` are the repository addresses that may be asked for. `proxies` are the
+    addresses of reverse proxies; what they say in X-Forwarded-For counts. Seconds are whole.
     """
 
     mode: str = "test"
@@ -41,6 +42,11 @@ class Configuration:
     retry_s: int = 15
     long_poll_s: int = 25
     git_deadline_s: int = 55
+    proxies: tuple[str, ...] = ("127.0.0.1", "::1")
+    stream_viewers: int = 2000
+    stream_viewers_of_one_address: int = 50
+    stream_heartbeat_s: int = 15
+    stream_patience_s: int = 30
 
     @property
     def database_file(self) -> Path | None:
@@ -79,6 +85,23 @@ def from_environment(environment: Mapping[str, str]) -> Configuration:
         long_poll_s=_number(environment, "LONG_POLL_SECONDS", default.long_poll_s, lowest=0, highest=25),
         git_deadline_s=_number(
             environment, "GIT_DEADLINE_SECONDS", default.git_deadline_s, lowest=1, highest=55
+        ),
+        proxies=_words(environment, "PROXIES", default.proxies),
+        stream_viewers=_number(
+            environment, "STREAM_VIEWERS", default.stream_viewers, lowest=0, highest=100_000
+        ),
+        stream_viewers_of_one_address=_number(
+            environment,
+            "STREAM_VIEWERS_OF_ONE_ADDRESS",
+            default.stream_viewers_of_one_address,
+            lowest=1,
+            highest=100_000,
+        ),
+        stream_heartbeat_s=_number(
+            environment, "STREAM_HEARTBEAT_SECONDS", default.stream_heartbeat_s, lowest=1, highest=60
+        ),
+        stream_patience_s=_number(
+            environment, "STREAM_PATIENCE_SECONDS", default.stream_patience_s, lowest=1, highest=300
         ),
     )
 

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from django.db import transaction
 from django.db.models import Case, Exists, OuterRef, QuerySet, Value, When
 
+from jobrunner.controller.jobs import news
 from jobrunner.controller.jobs.models import Job, JobEvent, JobRequest
 from jobrunner.controller.jobs.transitions import (
     ACTIVE,
@@ -96,6 +97,7 @@ def record(jobs: Iterable[Job], *, now: datetime) -> None:
         [JobEvent(job=job, at=now, state=job.state, reason=job.reason, attempt=job.attempt) for job in jobs],
         batch_size=500,
     )
+    news.appended()
 
 
 def _has(state: State) -> Exists:
