@@ -236,7 +236,9 @@ def _say_what_next(found: dict[str, Any]) -> None:
     for job in found["jobs"]:
         lines = _what_next(job)
         if lines:
-            typer.echo(f"\n{job['action']}: {job['state']} ({job['reason'].replace('_', ' ')}) - {job['why']}")
+            typer.echo(
+                f"\n{job['action']}: {job['state']} ({job['reason'].replace('_', ' ')}) - {job['why']}"
+            )
         for line in lines:
             typer.echo(f"  {line}")
 

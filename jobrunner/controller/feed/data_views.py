@@ -80,9 +80,7 @@ def _first_jobs(request_ids: list[str], *, now: datetime) -> dict[str, list[JobF
     places = Window(RowNumber(), partition_by="request", order_by="pk")
     numbered = Job.objects.filter(request__request_id__in=request_ids).annotate(place=places)
     rows = list(
-        numbered.filter(place__lte=_JOBS_OF_A_REQUEST)
-        .order_by("pk")
-        .values_list("pk", "request__request_id")
+        numbered.filter(place__lte=_JOBS_OF_A_REQUEST).order_by("pk").values_list("pk", "request__request_id")
     )
     facts = describe_jobs(Job.objects.filter(pk__in=[pk for pk, _ in rows]), now=now)
     found: dict[str, list[JobFacts]] = {}

@@ -12,7 +12,7 @@ STATES: Final[dict[State, str]] = {
     State.RUNNING: "A data centre has taken it and is at work on it.",
     State.SUCCEEDED: "The code ran to its end. Its outputs stay inside until two people have checked them.",
     State.FAILED: "It was tried and did not work. Nothing comes of it.",
-    State.REFUSED: "The data centre did not accept it: an approval, the code or its own rules stood against it.",
+    State.REFUSED: "The data centre did not accept it: the approval, the code or its own rules said no.",
     State.CANCELLED: "Somebody stopped it, before or while it ran.",
 }
 """One plain sentence for each state."""
@@ -22,7 +22,7 @@ WAITS: Final[dict[Wait, str]] = {
     Wait.WAITING_FOR_AGENT: "It is ready; the data centre has not taken it yet.",
     Wait.WAITING_FOR_CAPACITY: "It is ready; the data centre is busy with others.",
     Wait.PAUSED: "It is ready; the data centre starts nothing new at present.",
-    Wait.RETRYING: "Something went wrong that was not the study's doing; it is tried again, up to three times.",
+    Wait.RETRYING: "Something went wrong that was not the study's doing; it is tried up to three times.",
 }
 """One plain sentence for each reason to wait."""
 

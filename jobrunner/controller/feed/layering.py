@@ -1,12 +1,13 @@
 """Puts the actions of a pipeline in layers: every action after all that it needs, with few crossing lines.
 
-The usual layered drawing of a directed graph (Sugiyama, Tagawa and Toda, 1981), in its simplest form: layers
-by the longest way, stand-ins where a line passes a layer, and sweeps that move everything to the mean place of
-its neighbours. Pure values, no drawing.
+The usual layered drawing of a directed graph (Sugiyama, Tagawa and Toda, 1981), in its simplest form:
+layers by the longest way, stand-ins where a line passes a layer, and sweeps that move everything to the mean
+place of its neighbours. Pure values, no drawing.
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, TypeVar
 
 N = TypeVar("N", bound=Hashable)
@@ -98,7 +99,7 @@ def _ordered(nodes: Iterable[_Node], lines: Iterable[Sequence[_Node]]) -> list[l
     before: dict[_Node, list[_Node]] = {}
     after: dict[_Node, list[_Node]] = {}
     for line in lines:
-        for one, other in zip(line, line[1:], strict=False):
+        for one, other in pairwise(line):
             after.setdefault(one, []).append(other)
             before.setdefault(other, []).append(one)
     by_layer: dict[int, list[_Node]] = {}

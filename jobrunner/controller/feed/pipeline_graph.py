@@ -1,4 +1,4 @@
-"""The pipeline of one request as a drawing: boxes for actions, lines for what they need. Sizes are in pixels."""
+"""The pipeline of one request as a drawing: boxes for actions, lines for what they need; in pixels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ MAX_BOXES: Final = 60
 MAX_LINES: Final = 240
 MAX_LISTED: Final = 200
 
-_WIDTH: Final = 184
+_WIDTH: Final = 196
 _HEIGHT: Final = 48
 _BETWEEN: Final = 16
 _FOR_LINES: Final = 44
 _EDGE: Final = 4
-_PAGE_WIDTH: Final = 1016
+_PAGE_WIDTH: Final = 1020
 _LABEL_LENGTH: Final = 19
 
 

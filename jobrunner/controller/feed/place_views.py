@@ -28,9 +28,7 @@ def projects(request: HttpRequest) -> HttpResponse:
         asked=Count("requests"), active=Count("requests", filter=_ACTIVE)
     ).order_by("title", "slug")
     columns = ("slug", "title", "purpose", "asked", "active")
-    return show(
-        request, "projects", {"projects": found.values(*columns)}, now=timezone.now(), part=False
-    )
+    return show(request, "projects", {"projects": found.values(*columns)}, now=timezone.now(), part=False)
 
 
 @require_safe
@@ -68,9 +66,7 @@ def backends(request: HttpRequest) -> HttpResponse:
     waiting = Count("requests", filter=Q(requests__state=State.PENDING.value))
     found = Backend.objects.annotate(running=running, waiting=waiting).order_by("title", "slug")
     columns = ("slug", "title", "paused", "last_seen_at", "running", "waiting")
-    return show(
-        request, "backends", {"backends": found.values(*columns)}, now=timezone.now(), part=False
-    )
+    return show(request, "backends", {"backends": found.values(*columns)}, now=timezone.now(), part=False)
 
 
 @require_safe
@@ -82,9 +78,7 @@ def backend(request: HttpRequest, slug: str, *, part: bool = False) -> HttpRespo
         raise Http404
     requests = JobRequest.objects.filter(backend=found)
     keys = {
-        state: list(
-            requests.filter(state=state.value).order_by("-pk").values_list("pk", flat=True)[:_SHOWN]
-        )
+        state: list(requests.filter(state=state.value).order_by("-pk").values_list("pk", flat=True)[:_SHOWN])
         for state in (State.RUNNING, State.PENDING)
     }
     digests = digest([*keys[State.RUNNING], *keys[State.PENDING]], now=now)
