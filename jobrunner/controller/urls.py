@@ -3,13 +3,15 @@
 from django.urls import path
 
 from jobrunner.controller.api.researcher import api
-from jobrunner.controller.feed import data_views, error_views, place_views, views
+from jobrunner.controller.feed import atom, data_views, error_views, place_views, views
 
 PART = {"part": True}
 """For an address that gives only the part of a page that changes while somebody looks at it."""
 
 urlpatterns = [
     path("", views.front, name="front"),
+    path("feed.atom", atom.feed_atom, name="feed-atom"),
+    path("projects/<str:slug>.atom", atom.feed_atom, name="project-atom"),
     path("runs", views.runs, name="runs"),
     path("jobs/<str:request_id>", views.job_request, name="job-request"),
     path("jobs/<str:request_id>/history", views.history, name="history"),
