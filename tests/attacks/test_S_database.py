@@ -323,9 +323,8 @@ def test_S11_engine_that_mounts_the_database_otherwise(
     executor, proxy = proxied
     proxy.change_create = CHANGES[change]
     run = canary("exit", "0", database=database)
-    executor.prepare(run)
     with pytest.raises(SandboxRefused) as refused:
-        executor.start(run)
+        run_to_end(executor, run)
     assert refused.value.detail == "sandbox"
     assert not any(call.endswith("/start") for call in proxy.calls)
     assert engine.containers(all=True, filters={"name": run.name}) == []
