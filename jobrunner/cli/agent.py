@@ -27,11 +27,29 @@ def init(
         list[str] | None, typer.Option(help="NAME:VERSION=sha256:ID; can be given again.")
     ] = None,
     mode: Annotated[str, typer.Option(help="production, dev or test.")] = "production",
+    database: Annotated[
+        str | None, typer.Option(help="The file that database actions may read: sqlite=PATH or duckdb=PATH.")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Its slug, which an approval must name.")] = None,
+    database_image: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME:VERSION of an --image that may have it; can be given again."),
+    ] = None,
+    database_public: Annotated[
+        bool, typer.Option("--database-public", help="Everybody may read it, as in a demonstration.")
+    ] = False,
 ) -> None:
     """Write a commented policy file and the agent's key; print the public key for the controller."""
-    from jobrunner.agent.first_files import AlreadyThere, write_first_files
+    from jobrunner.agent.first_files import AlreadyThere, FirstDatabase, write_first_files
     from jobrunner.agent.policy import PolicyProblem
 
+    first_database = None
+    if database is not None and dataset and database_image:
+        first_database = FirstDatabase(database, dataset, tuple(database_image), database_public)
+    elif database is not None:
+        raise Stop("--database needs --dataset SLUG and --database-image NAME:VERSION; add them.")
+    elif dataset or database_image or database_public:
+        raise Stop("--dataset, --database-image and --database-public belong to --database; add it.")
     try:
         public_key = write_first_files(
             folder,
@@ -41,6 +59,7 @@ def init(
             git=git,
             data=data.absolute(),
             images=image or [],
+            database=first_database,
         )
     except AlreadyThere as error:
         raise Stop(f"{error} already exists and was left as it is. Remove it first to start anew.") from error

@@ -5,6 +5,7 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, BinaryIO, Final
 
 from jobrunner.executors import disks, engine_call, workspace
 from jobrunner.executors.base import (
+    JOB_UIDS,
     MIB,
     PROFILE,
     ActionRun,
@@ -30,6 +32,7 @@ from jobrunner.executors.workspace import Workspace
 _LONGEST_WAIT_S: Final = 600.0
 # How long the kernel may take to give up the cgroup of a dead container.
 _CGROUP_DEADLINE_S: Final = 10.0
+_PREPARED_AT_ONCE: Final = len(JOB_UIDS)
 
 
 class DockerExecutor(Executor):
@@ -45,6 +48,9 @@ class DockerExecutor(Executor):
         self._work = work
         self._pool_size = pool_size
         self._engine = Engine(engine_url)
+        # Name and id of containers that this process made, compared with the profile, and did not start yet.
+        self._made: dict[str, str] = {}
+        self._beside = ThreadPoolExecutor(_PREPARED_AT_ONCE, thread_name_prefix="disk")
         # An id stands for exactly these bytes for ever; that the image is still there, create says.
         self._image_configs: dict[str, Mapping[str, Any]] = {}
         if not self._engine.filters_calls():
@@ -52,6 +58,7 @@ class DockerExecutor(Executor):
 
     def close(self) -> None:
         """Give the connections to the engine back."""
+        self._beside.shutdown()
         self._engine.close()
 
     def make_ready(self, limits: Limits) -> None:
@@ -67,8 +74,15 @@ class DockerExecutor(Executor):
         """See base.Executor."""
         space = self._space(run.name)
         with _host("prepare the workspace"):
-            workspace.prepare(space, run)
-        self._engine.make_volume(run.name, workspace.overlay(space, run), run.labels)
+            workspace.claim(space, run)
+        # The engine mounts the workspace when it starts the container, so the disk may come last.
+        disk = self._beside.submit(workspace.make_disk, space, run)
+        try:
+            self._engine.make_volume(run.name, workspace.overlay(space, run), run.labels)
+            self._make_container(run)
+        finally:
+            with _host("prepare the workspace"):
+                disk.result()
 
     def start(self, run: ActionRun) -> None:
         """See base.Executor."""
@@ -76,29 +90,40 @@ class DockerExecutor(Executor):
         workspace.claim_uid(space, run)
         if not space.ready.exists():
             raise EngineError(f"{run.name} was not prepared")
+        if run.name not in self._made:
+            self._make_container(run)
+        container = self._made.pop(run.name, None)
+        if container is None:
+            return
         try:
-            self._start_new(run)
-        except NameTaken:
-            if self._was_started(run):
-                return
+            # By id: what was compared is what starts.
+            self._engine.start(container)
+        except SandboxRefused:
+            # Only here: after any other error it may have started, and nothing may run twice.
             self._engine.remove(run.name, force=False)
-            self._start_new(run)
+            raise
 
-    def _start_new(self, run: ActionRun) -> None:
+    def _make_container(self, run: ActionRun) -> None:
+        """Have a container that never started and is what the profile asks; leave one that did start."""
         config = self._image_config(run.image_id)
         if config is None:
             raise SandboxRefused("image", f"the engine has no image {run.image_id}")
         if config.get("Volumes"):
             raise SandboxRefused("volume", f"image {run.image_id} declares a VOLUME, which has no size limit")
         body = engine_call.create_body(PROFILE, run, config, self._space(run.name).database)
-        warnings = self._engine.create(run.name, body)
         try:
-            self._check_made(run, body, config, warnings)
-            self._engine.start(run.name)
+            made, warnings = self._engine.create(run.name, body)
+        except NameTaken:
+            if self._was_started(run):
+                return
+            self._engine.remove(run.name, force=False)
+            made, warnings = self._engine.create(run.name, body)
+        try:
+            self._check_made(made, run, body, config, warnings)
         except SandboxRefused:
-            # Only here: after any other error it may have started, and nothing may run twice.
             self._engine.remove(run.name, force=False)
             raise
+        self._made[run.name] = made
 
     def _was_started(self, run: ActionRun) -> bool:
         seen = self._engine.inspect(run.name)
@@ -196,11 +221,16 @@ class DockerExecutor(Executor):
         return self._image_configs[image_id]
 
     def _check_made(
-        self, run: ActionRun, body: Mapping[str, Any], config: Mapping[str, Any], warnings: list[str]
+        self,
+        made: str,
+        run: ActionRun,
+        body: Mapping[str, Any],
+        config: Mapping[str, Any],
+        warnings: list[str],
     ) -> None:
         if warnings:
             raise SandboxRefused("sandbox", f"the engine warns: {'; '.join(warnings)[:1000]}")
-        seen = self._engine.inspect(run.name)
+        seen = self._engine.inspect(made)
         if seen is None:
             raise EngineError(f"{run.name} is gone right after it was created")
         wrong = engine_call.differences(PROFILE, body, seen, config, run.name)
@@ -244,6 +274,7 @@ class DockerExecutor(Executor):
         self._engine.remove(name, force=True)
 
     def _remove(self, name: str) -> None:
+        self._made.pop(name, None)
         self._remove_container(name)
         space = self._space(name)
         with _host("remove the workspace"):

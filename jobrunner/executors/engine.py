@@ -64,8 +64,8 @@ class Engine:
         if (got["Driver"], got["Options"], got["Labels"]) != ("local", dict(options), dict(labels)):
             raise SandboxRefused("sandbox", f"the engine has another volume with the name {name}")
 
-    def create(self, name: str, body: dict[str, Any]) -> list[str]:
-        """Make a container; returns the engine's warnings. Raises SandboxRefused, NameTaken."""
+    def create(self, name: str, body: dict[str, Any]) -> tuple[str, list[str]]:
+        """Make a container; returns its id and the engine's warnings. Raises SandboxRefused, NameTaken."""
         with _errors("create the container"):
             try:
                 made = self._client.create_container_from_config(body, name)
@@ -75,12 +75,12 @@ class Engine:
                 if error.status_code != 409:
                     raise
                 raise NameTaken(f"there is a container {name} already") from error
-        return list(made.get("Warnings") or [])
+            return str(made["Id"]), list(made.get("Warnings") or [])
 
-    def start(self, name: str) -> None:
+    def start(self, container: str) -> None:
         """Start a container. Raises SandboxRefused when the engine finds a setting wrong only now."""
         with _errors("start the container"):
-            self._client.start(name)
+            self._client.start(container)
 
     def inspect(self, name: str) -> dict[str, Any] | None:
         """Everything the engine knows of a container; None when there is none."""

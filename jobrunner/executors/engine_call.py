@@ -140,7 +140,7 @@ def _seen_mounts(seen: Mapping[str, Any]) -> list[dict[str, Any]]:
     # Source is where the engine keeps a volume, Mode how it labels a mount; the rest is compared.
     unknown = {"volume": ("Source", "Mode")}
     found = [
-        {key: value for key, value in mount.items() if key not in unknown.get(mount["Type"], ("Mode",))}
+        {key: value for key, value in mount.items() if key not in unknown.get(mount.get("Type"), ("Mode",))}
         for mount in seen["Mounts"]
     ]
     return sorted(found, key=_destination)  # the engine lists them in any order

@@ -5,7 +5,7 @@ import errno
 import fcntl
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -58,6 +58,18 @@ def mount_image(image: Path, point: Path) -> None:
     with _loop_device(image) as device:
         # Without noinit_itable the kernel would write the whole inode table in the background.
         _mount(device.path, point, "ext4", MS_NOSUID | MS_NODEV, "noinit_itable")
+
+
+def mount_layers(lower: Sequence[Path], point: Path) -> None:
+    """Mount an overlay of at least two read-only layers at `point`, the first one on top. Raises OSError.
+
+    The paths must need no escape in an overlay's options.
+    """
+    flags = MS_RDONLY
+    flags |= MS_NOSUID
+    flags |= MS_NODEV
+    flags |= MS_NOEXEC
+    _mount("overlay", point, "overlay", flags, f"lowerdir={':'.join(map(str, lower))}")
 
 
 def remount_read_only(point: Path) -> None:

@@ -1,7 +1,7 @@
 """The folders of one attempt: its disk, the upper layer that the job writes, and what is read after.
 
 <work>/attempts/<name>/   agent (a link that names the owner), disk.img, disk/ (mount point), ready, late,
-                          database (a hard link, for a run with one)
+                          database/ (database_view.py, for a run with one)
 <work>/pool/              disks made ahead
 <work>/uids/<uid>         a link that names the attempt which has this uid now
 
@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from jobrunner.executors import disks, mounts
+from jobrunner.executors import database_view, disks, mounts
 from jobrunner.executors.base import JOB_UIDS, ActionRun, EngineError, SandboxRefused, check_mountable
-from jobrunner.executors.database import Database, fault_of
 
 # Fewer free blocks than this, and a write of ordinary size has failed.
 _FULL_BELOW_BLOCKS: Final = 64
@@ -79,16 +78,25 @@ def open_work(work: Path) -> None:
     disks.drop_half_made(work / "pool")
 
 
-def prepare(space: Workspace, run: ActionRun) -> None:
-    """Make and mount the attempt's disk, its layers and its folders, all of the job's own uid.
+def claim(space: Workspace, run: ActionRun) -> None:
+    """Take what the attempt needs before its container can be described: uid, folder, view of the database.
 
-    Once `ready` is there the layers are never touched again: the job may have written to them.
-    Raises SandboxRefused, OSError.
+    Raises SandboxRefused, OSError; EngineError while another attempt has the uid.
     """
     claim_uid(space, run)
     space.root.mkdir(mode=0o700, exist_ok=True)
     if not space.owner.is_symlink():
         space.owner.symlink_to(run.agent_id)
+    if run.database is not None:
+        database_view.show(space.database, run.database)
+
+
+def make_disk(space: Workspace, run: ActionRun) -> None:
+    """Make and mount the attempt's disk, its layers and its folders, all of the job's own uid; after `claim`.
+
+    Once `ready` is there the layers are never touched again: the job may have written to them.
+    Raises SandboxRefused, OSError.
+    """
     if not space.image.exists():
         disks.take(space.work / "pool", run.limits, space.image)
     space.disk.mkdir(mode=0o700, exist_ok=True)
@@ -100,9 +108,6 @@ def prepare(space: Workspace, run: ActionRun) -> None:
                 f"the disk of {space.name} is in use where the agent cannot see it; restart the host",
             )
         mounts.mount_image(space.image, space.disk)
-    space.database.unlink(missing_ok=True)
-    if run.database is not None:
-        _link_database(space, run.database)
     if not space.ready.exists():
         _make_layers(space, run)
         space.ready.touch(mode=0o600)
@@ -187,8 +192,9 @@ def clean_up(space: Workspace) -> None:
     """Remove mounts, disk and folders of the attempt and give its uid back. Raises OSError."""
     unmount_overlay(space)
     mounts.unmount(space.disk)
+    database_view.hide(space.database)
     # By name and never through the mount point: what is not ours makes the last rmdir fail.
-    for leaf in (space.ready, space.late, space.image, space.database):
+    for leaf in (space.ready, space.late, space.image):
         leaf.unlink(missing_ok=True)
     for claim in (space.work / "uids").iterdir():
         if str(claim.readlink()) == space.name:
@@ -210,18 +216,6 @@ def owned_by(work: Path, agent_id: str) -> list[str]:
         else:
             names.add(root.name)
     return sorted(names)
-
-
-def _link_database(space: Workspace, database: Database) -> None:
-    """Link the file into the attempt's folder, whose name is all that the job's mountinfo then shows."""
-    try:
-        os.link(database.path, space.database, follow_symlinks=False)
-        # It is looked at again for each run, and by the link: what is checked is what is mounted.
-        fault = fault_of(database, space.database)
-    except OSError as error:
-        fault = f"{database.path} cannot be linked into the attempt: {error.strerror}"
-    if fault is not None:
-        raise SandboxRefused("database", f"{fault}.")
 
 
 def _make_layers(space: Workspace, run: ActionRun) -> None:
