@@ -53,7 +53,8 @@ def world(make_world: MakeWorld, database: Database, python_v2_image: str) -> Wo
         "--database", f"{database.kind}={database.path}", "--dataset", "patients",
         "--database-image", "sqlrunner:v1", "--database-public",
     )  # fmt: skip
-    return make_world(images={"sqlrunner:v1": python_v2_image}, site_options=options)
+    images = {"sqlrunner:v1": python_v2_image}
+    return make_world(images=images, site_options=options, policy="cores = 0.5\nmemory_mib = 512")
 
 
 def incidents(world: World) -> list[tuple[str, str]]:
