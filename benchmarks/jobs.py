@@ -1,6 +1,5 @@
 """Jobs through controller and agent: real processes, real git, real containers, on loopback."""
 
-import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -50,13 +49,7 @@ def _site(actions: int) -> Iterator[tuple[World, Study, Any, str]]:
 
 def _finished(world: World, request: str) -> float:
     """When the controller had stored the end of the last job; seconds since 1970."""
-    with sqlite3.connect(world.controller_data / "controller.sqlite3") as database:
-        [(last,)] = database.execute(
-            "SELECT max(finished_at) FROM jobs_job "
-            "JOIN jobs_jobrequest AS asked ON asked.id = jobs_job.request_id "
-            "WHERE asked.request_id = ?",
-            (request,),
-        )
+    [(last,)] = world.query("SELECT finished_at FROM jobs_jobrequest WHERE request_id = ?", request)
     return datetime.fromisoformat(last).replace(tzinfo=UTC).timestamp()
 
 

@@ -2,9 +2,21 @@
 
 import os
 
+import pytest
 from hypothesis import settings
+
+from tests.fixtures import databases
 
 # make test-fast looks at fewer examples of each property; make test at all of them.
 settings.register_profile("fast", max_examples=10, deadline=None)
 settings.register_profile("whole", deadline=None)
 settings.load_profile("fast" if os.environ.get("JOBRUNNER_FAST") else "whole")
+
+# Before anything reads Django's settings.
+_server = databases.start_server()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop what this process started; the others only use it."""
+    if _server is not None:
+        _server.remove()

@@ -171,6 +171,11 @@ class Desk:
                 self._waiting.remove(slot)
                 self._condition.notify_all()
 
+    def waiting_for_database(self) -> frozenset[int]:
+        """The slots whose attempts wait for a database place."""
+        with self._condition:
+            return frozenset(self._waiting)
+
     def _wait_for_database(self, slot: int, stop: Stop, patience_s: float) -> bool:
         in_the_way_since: float | None = None
         while True:

@@ -59,6 +59,7 @@ class Shared:
     desk: Desk
     hello: Hello
     new_client: Callable[[], AgentClient]
+    foresee: Callable[[Offer], None]
     start: Callable[[Attempt], None]
     stop_attempt: Callable[[str, int], None]
     first_event: Callable[[str, int], Event]
@@ -193,6 +194,7 @@ def _claim(shared: Shared, client: AgentClient, offer: Offer, slot: int) -> bool
         attempt = journal.intend_conflicting_claim(job, offer)
     if attempt.step is not Step.ACCEPT:
         return False
+    shared.foresee(offer)
     if attempt.number > MAX_ATTEMPT:
         journal.note(Reason.SITE_POLICY.value, "malformed", "A job was offered again and again.", job_id=job)
         journal.forget_claim(job, attempt.number)

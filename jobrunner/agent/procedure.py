@@ -6,14 +6,13 @@ tells it; a step that raises Ended ends the attempt instead.
 
 import shutil
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
 from jobrunner.agent import clock
-from jobrunner.agent.approvals import check_approval
+from jobrunner.agent.approving import Approving
 from jobrunner.agent.attempt_values import (
     action_run,
     exit_facts,
@@ -21,10 +20,11 @@ from jobrunner.agent.attempt_values import (
     is_database,
     staging_folder,
 )
-from jobrunner.agent.derive import PIPELINE_LIMIT, derive
+from jobrunner.agent.derive import derive
 from jobrunner.agent.dispatch import Closed, Desk
 from jobrunner.agent.journal import Attempt, Journal, Step
 from jobrunner.agent.outcome import Ended, Outcome, end
+from jobrunner.agent.pins import Pins
 from jobrunner.agent.policy import Site
 from jobrunner.agent.report import Reporter
 from jobrunner.agent.results import Results
@@ -40,7 +40,6 @@ from jobrunner.privacy.runs import InputChanged, InputMissing, stage_inputs
 from jobrunner.study import (
     GitRules,
     IntakeError,
-    Mirrors,
     Stop,
     Stopped,
     check_branch,
@@ -65,8 +64,9 @@ class Tools:
     journal: Journal
     desk: Desk
     reporter: Reporter
+    approving: Approving
     executor: Executor
-    mirrors: Mirrors
+    pins: Pins
     git_rules: GitRules
     limits: Limits
     results: Results
@@ -192,31 +192,20 @@ class Procedure:
             check_commit(offer.commit)
         except IntakeError as error:
             raise _intake_end(error) from error
-        payload, digest = self._approved(attempt)
+        payload, digest = tools.approving.first(offer)
         tools.journal.accept_approval(payload.project, payload.serial, digest)
         tools.journal.advance(attempt, Step.FETCH)
-
-    def _approved(self, attempt: Attempt, dataset: str | None = None) -> Any:
-        """Check the approval; with `dataset`, or for a job that is known to read one, also for that."""
-        tools = self._tools
-        return check_approval(
-            attempt.offer,
-            tools.site,
-            highest_serial=tools.journal.highest_serial(attempt.offer.project),
-            now=clock.now(),
-            dataset=dataset or attempt.facts.get("dataset"),
-        )
 
     def _fetch(self, attempt: Attempt) -> None:
         tools, offer, stop = self._tools, attempt.offer, self._stops[attempt.key]
         try:
-            pinned = tools.mirrors.pin(offer.repo, offer.branch, offer.commit, stop=stop)
-            pipeline_file = pinned.read_file("project.yaml", PIPELINE_LIMIT, stop)
-            derived = derive(pipeline_file, offer.action, tools.site.policy)
+            pin = tools.pins.pin(offer, stop)
+            derived = derive(pin.pipeline_file, offer.action, tools.site.policy)
             if derived.dataset is not None:
-                self._approved(attempt, derived.dataset)
-            tree = extract(pinned, tools.site.cache / "trees", tools.git_rules, stop)
+                tools.approving.check(offer, derived.dataset)
+            tree = extract(pin.commit, tools.site.cache / "trees", tools.git_rules, stop)
         except IntakeError as error:
+            tools.pins.forget(offer)
             raise _intake_end(error) from error
         if not tools.executor.image_present(derived.image_section.id):
             raise end(
@@ -228,7 +217,7 @@ class Procedure:
             attempt,
             Step.STAGE,
             facts={
-                "tree": pinned.tree,
+                "tree": pin.commit.tree,
                 "tree_folder": str(tree),
                 "image_id": derived.image_section.id,
                 "entrypoint": derived.image_section.entrypoint,
@@ -272,11 +261,10 @@ class Procedure:
     def _start(self, attempt: Attempt) -> None:
         tools = self._tools
         run = self._action_run(attempt)
-        with ThreadPoolExecutor(1) as beside:
-            # The approval is looked at again while the workspace is made; nothing starts before both.
-            approved = beside.submit(self._approved, attempt)
-            self._sandboxed(lambda: tools.executor.prepare(run))
-            approved.result()
+        # The approval is looked at again while the workspace is made; nothing starts before both.
+        approved = tools.approving.begin(attempt.offer, attempt.facts.get("dataset"))
+        self._sandboxed(lambda: tools.executor.prepare(run))
+        approved.result()
         self._sandboxed(lambda: tools.executor.start(run))
         begun = clock.now()
         tools.journal.advance(
@@ -300,11 +288,12 @@ class Procedure:
 
     def _collect(self, attempt: Attempt) -> None:
         tools = self._tools
-        self._approved(attempt)
+        approved = tools.approving.begin(attempt.offer, attempt.facts.get("dataset"))
         outcome = exit_outcome(attempt)
         if outcome is not None:
+            approved.result()
             raise Ended(outcome)
-        tools.results.collect(attempt, self._action_run(attempt))
+        tools.results.collect(attempt, self._action_run(attempt), allowed=approved.result)
         tools.journal.advance(attempt, Step.DELIVER)
 
     def _deliver(self, attempt: Attempt) -> None:

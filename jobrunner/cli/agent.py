@@ -11,6 +11,8 @@ app = typer.Typer(help="The agent inside a data centre (for its admins).", no_ar
 
 PolicyFile = Annotated[Path, typer.Argument(help="The site's policy file, as `agent init` wrote it.")]
 
+Wait = Annotated[bool, typer.Option(help="Wait until the agent has ended, and say what still runs.")]
+
 
 @app.command()
 def init(
@@ -79,7 +81,10 @@ def init(
 
 @app.command()
 def run(policy: PolicyFile) -> None:
-    """Run the agent until it is told to stop: TERM lets running jobs finish, a second TERM ends them."""
+    """Run the agent until it is told to end.
+
+    `agent drain` or TERM lets running jobs finish, `agent abort` or a second TERM ends them.
+    """
     from jobrunner.agent.journal import JournalProblem
     from jobrunner.agent.policy import PolicyProblem
     from jobrunner.agent.service import AlreadyRunning, serve
@@ -92,11 +97,41 @@ def run(policy: PolicyFile) -> None:
 
 
 @app.command()
+def drain(
+    policy: PolicyFile,
+    wait: Wait = True,
+) -> None:
+    """Have the agent start nothing new, finish what runs, tell it, and end."""
+    _end(policy, "drain", wait)
+
+
+@app.command()
+def abort(
+    policy: PolicyFile,
+    wait: Wait = True,
+) -> None:
+    """Have the agent end what runs, as cancelled by the site, and end within a minute."""
+    _end(policy, "abort", wait)
+
+
+def _end(policy: Path, word: str, wait: bool) -> None:
+    from jobrunner.agent.control import Word
+    from jobrunner.agent.operating import CannotEnd, end_lines
+    from jobrunner.agent.policy import PolicyProblem
+
+    try:
+        for line in end_lines(policy, Word(word), wait=wait):
+            print(line, flush=True)
+    except (PolicyProblem, CannotEnd) as error:
+        raise Stop(str(error)) from error
+
+
+@app.command()
 def status(
     policy: PolicyFile,
     last: Annotated[int, typer.Option(min=1, max=1000, help="How many attempts and refusals to show.")] = 20,
 ) -> None:
-    """Show what the agent is doing, and the exact reasons that never leave this site."""
+    """Show whether the agent runs, what it is doing, and the exact reasons that never leave this site."""
     from jobrunner.agent.journal import JournalProblem
     from jobrunner.agent.policy import PolicyProblem
     from jobrunner.agent.status import status_lines

@@ -4,12 +4,14 @@ Nothing here touches Django, so that a wrong setting is told in one sentence bef
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 PREFIX: Final = "JOBRUNNER_CONTROLLER_"
+# Known to operators and their tools by this name, so it has no prefix.
+_DATABASE_URL: Final = "DATABASE_URL"
 MODES: Final = ("production", "dev", "test")
 _MIN_KEY_LENGTH: Final = 50
 _LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "[::1]")
@@ -19,20 +21,24 @@ class ConfigurationProblem(Exception):
     """A setting that the controller will not start with; the text names the setting and says what to do."""
 
     def __init__(self, setting: str, message: str) -> None:
-        super().__init__(f"{PREFIX}{setting}: {message}")
-        self.setting = f"{PREFIX}{setting}"
+        self.setting = setting if setting == _DATABASE_URL else f"{PREFIX}{setting}"
+        super().__init__(f"{self.setting}: {message}")
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
     """The controller's settings.
 
-    `data` holds the database, the secret key and the git mirrors; without it nothing is kept (type checks,
-    in-process tests). `git_prefixes` are the repository addresses that may be asked for. Seconds are whole.
+    `data` holds the secret key, the git mirrors and, unless `database_url` names another place, the database;
+    without it nothing is kept (type checks, in-process tests). `git_prefixes` are the repository addresses
+    that may be asked for. `proxies` are the addresses of reverse proxies; what they say in X-Forwarded-For
+    counts. A peer that takes nothing of its answer for `patience_s` is cut off. Seconds are whole.
     """
 
     mode: str = "test"
     data: Path | None = None
+    # It may hold a password, so it is not shown.
+    database_url: str | None = field(default=None, repr=False)
     debug: bool = False
     secret_key_file: Path | None = None
     hosts: tuple[str, ...] = _LOOPBACK_HOSTS
@@ -41,10 +47,15 @@ class Configuration:
     retry_s: int = 15
     long_poll_s: int = 25
     git_deadline_s: int = 55
+    proxies: tuple[str, ...] = ("127.0.0.1", "::1")
+    stream_viewers: int = 2000
+    stream_viewers_of_one_address: int = 50
+    stream_heartbeat_s: int = 15
+    patience_s: int = 30
 
     @property
     def database_file(self) -> Path | None:
-        """Where the SQLite database is."""
+        """Where the SQLite database is, unless a URL names another."""
         return None if self.data is None else self.data / "controller.sqlite3"
 
     @property
@@ -62,14 +73,10 @@ def from_environment(environment: Mapping[str, str]) -> Configuration:
         raise ConfigurationProblem("MODE", f"must be one of {', '.join(MODES)}.")
     default = Configuration()
     default_hosts = () if mode == "production" else default.hosts
-    database = environment.get(PREFIX + "DATABASE", "sqlite")
-    if database != "sqlite":
-        raise ConfigurationProblem(
-            "DATABASE", "only `sqlite` is supported; its file lies in the data folder."
-        )
     return Configuration(
         mode=mode,
         data=_folder(environment, "DATA"),
+        database_url=environment.get(_DATABASE_URL) or None,
         debug=_switch(environment, "DEBUG"),
         secret_key_file=_folder(environment, "SECRET_KEY_FILE"),
         hosts=_words(environment, "HOSTS", default_hosts),
@@ -80,6 +87,21 @@ def from_environment(environment: Mapping[str, str]) -> Configuration:
         git_deadline_s=_number(
             environment, "GIT_DEADLINE_SECONDS", default.git_deadline_s, lowest=1, highest=55
         ),
+        proxies=_words(environment, "PROXIES", default.proxies),
+        stream_viewers=_number(
+            environment, "STREAM_VIEWERS", default.stream_viewers, lowest=0, highest=100_000
+        ),
+        stream_viewers_of_one_address=_number(
+            environment,
+            "STREAM_VIEWERS_OF_ONE_ADDRESS",
+            default.stream_viewers_of_one_address,
+            lowest=1,
+            highest=100_000,
+        ),
+        stream_heartbeat_s=_number(
+            environment, "STREAM_HEARTBEAT_SECONDS", default.stream_heartbeat_s, lowest=1, highest=60
+        ),
+        patience_s=_number(environment, "PATIENCE_SECONDS", default.patience_s, lowest=1, highest=300),
     )
 
 

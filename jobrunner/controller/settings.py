@@ -5,7 +5,7 @@ import os
 import secrets
 from typing import Any
 
-from jobrunner.controller import configuration, secret_key
+from jobrunner.controller import configuration, database, secret_key
 
 CONFIGURATION = configuration.from_environment(os.environ)
 
@@ -37,20 +37,7 @@ MIDDLEWARE = [
 ROOT_URLCONF = "jobrunner.controller.urls"
 APPEND_SLASH = False
 
-DATABASES: dict[str, dict[str, Any]] = {
-    "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": CONFIGURATION.database_file or ":memory:",
-        # A thread keeps its connection: opening one costs more than most calls.
-        "CONN_MAX_AGE": None,
-        "OPTIONS": {
-            # A transaction that reads first and then writes would fail under load if it began as a reader.
-            "transaction_mode": "IMMEDIATE",
-            "timeout": 10,
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
-        },
-    }
-}
+DATABASES: dict[str, dict[str, Any]] = {"default": database.settings_of(CONFIGURATION)}
 
 TEMPLATES = [
     {

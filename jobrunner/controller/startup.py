@@ -1,9 +1,11 @@
 """Brings the controller up for one command: folder, key, Django, database. Says in words what is missing."""
 
 import os
+import socket
+import sys
 from pathlib import Path
 
-from jobrunner.controller import configuration, secret_key
+from jobrunner.controller import configuration, database, secret_key
 from jobrunner.controller.configuration import PREFIX, Configuration, ConfigurationProblem
 
 SETTINGS_MODULE = "jobrunner.controller.settings"
@@ -29,6 +31,7 @@ def set_up(data: Path | None) -> Configuration:
     except OSError as error:
         raise ConfigurationProblem("DATA", f"{chosen.data} cannot be used: {error.strerror}.") from error
     configuration.check(chosen, key)
+    database.settings_of(chosen)
     os.environ["DJANGO_SETTINGS_MODULE"] = SETTINGS_MODULE
     import django
 
@@ -39,13 +42,19 @@ def set_up(data: Path | None) -> Configuration:
 def open_database(*, migrate: bool = False) -> list[str]:
     """Bring a new database, or with `migrate` any, up to date; returns the names of the steps made.
 
-    Raises ConfigurationProblem when an existing database is older than this program.
+    Raises ConfigurationProblem when the database does not answer, or an existing one is older than this
+    program.
     """
     from django.core.management import call_command
-    from django.db import connection
+    from django.db import DatabaseError, connection
     from django.db.migrations.executor import MigrationExecutor
 
-    executor = MigrationExecutor(connection)
+    try:
+        executor = MigrationExecutor(connection)
+    except DatabaseError as error:
+        # Drivers tell host, user and cause here, never a password.
+        cause = " ".join(str(error).split())
+        raise ConfigurationProblem("DATABASE_URL", f"the database cannot be used: {cause}.") from None
     missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
     is_new = not executor.loader.applied_migrations
     if missing and not is_new and not migrate:
@@ -54,6 +63,10 @@ def open_database(*, migrate: bool = False) -> list[str]:
             "the database is older than this program. Back it up, then run: jobrunner controller migrate",
         )
     if missing:
+        with connection.cursor() as cursor:
+            if connection.vendor == "postgresql":
+                # A step over many rows may take longer than any call.
+                cursor.execute("SET statement_timeout = 0")
         call_command("migrate", interactive=False, verbosity=0)
     return [f"{step.app_label}.{step.name}" for step, _ in missing]
 
@@ -61,8 +74,10 @@ def open_database(*, migrate: bool = False) -> list[str]:
 def serve(host: str, port: int) -> None:
     """Run the web server until it is told to stop."""
     import uvicorn
+    from django.conf import settings
+    from uvicorn.config import STARTUP_FAILURE
 
-    uvicorn.run(
+    config = uvicorn.Config(
         "jobrunner.controller.asgi:application",
         host=host,
         port=port,
@@ -76,3 +91,22 @@ def serve(host: str, port: int) -> None:
         # Waiting polls would hold the shutdown up; their agents just ask again.
         timeout_graceful_shutdown=2,
     )
+    listening = config.bind_socket()
+    _drop_dead_peers(listening, after_s=settings.CONFIGURATION.patience_s)
+    server = uvicorn.Server(config)
+    try:
+        server.run(sockets=[listening])
+    except KeyboardInterrupt:
+        pass  # Ctrl-C is how it is told to stop
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
+
+
+def _drop_dead_peers(listening: socket.socket, *, after_s: int) -> None:
+    """Let the kernel end connections whose peer takes nothing for so long.
+
+    A server that closes such a connection would keep it, with all that is not sent yet. Connections inherit
+    this from the listening socket; only Linux has it.
+    """
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, after_s * 1000)

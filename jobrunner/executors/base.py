@@ -339,11 +339,14 @@ class Executor(Protocol):
         ...
 
     def prepare(self, run: ActionRun) -> None:
-        """Make the attempt's disk and its workspace. Nothing runs yet."""
+        """Make the attempt's disk, its workspace and its container, and compare that with the profile.
+
+        Nothing runs yet.
+        """
         ...
 
     def start(self, run: ActionRun) -> None:
-        """Create the container, compare it with the profile, start it.
+        """Start the container that `prepare` made, or make it again after the agent was killed in between.
 
         If it runs or has ended already, nothing happens. If it was created and never started, it is
         made again. Needs `prepare` before.

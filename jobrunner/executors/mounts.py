@@ -15,6 +15,7 @@ MS_NOSUID: Final = 2
 MS_NODEV: Final = 4
 MS_NOEXEC: Final = 8
 MS_REMOUNT: Final = 32
+MS_BIND: Final = 4096
 UMOUNT_NOFOLLOW: Final = 8
 
 _LOOP_CTL_GET_FREE: Final = 0x4C82
@@ -72,8 +73,12 @@ def mount_layers(lower: Sequence[Path], point: Path) -> None:
 
 
 def remount_read_only(point: Path) -> None:
-    """Make a mount read-only, nosuid, nodev and noexec. Raises OSError (EBUSY: somebody writes)."""
-    flags = MS_REMOUNT
+    """Make a mount read-only, nosuid, nodev and noexec. Raises OSError (EBUSY: somebody writes).
+
+    The flags are those of the mount, not of the file system, which would first write everything to the disk:
+    what is read through this mount is copied and thrown away.
+    """
+    flags = MS_REMOUNT | MS_BIND
     flags |= MS_RDONLY
     flags |= MS_NOSUID
     flags |= MS_NODEV

@@ -78,16 +78,25 @@ def open_work(work: Path) -> None:
     disks.drop_half_made(work / "pool")
 
 
-def prepare(space: Workspace, run: ActionRun) -> None:
-    """Make and mount the attempt's disk, its layers and its folders, all of the job's own uid.
+def claim(space: Workspace, run: ActionRun) -> None:
+    """Take what the attempt needs before its container can be described: uid, folder, view of the database.
 
-    Once `ready` is there the layers are never touched again: the job may have written to them.
-    Raises SandboxRefused, OSError.
+    Raises SandboxRefused, OSError; EngineError while another attempt has the uid.
     """
     claim_uid(space, run)
     space.root.mkdir(mode=0o700, exist_ok=True)
     if not space.owner.is_symlink():
         space.owner.symlink_to(run.agent_id)
+    if run.database is not None:
+        database_view.show(space.database, run.database)
+
+
+def make_disk(space: Workspace, run: ActionRun) -> None:
+    """Make and mount the attempt's disk, its layers and its folders, all of the job's own uid; after `claim`.
+
+    Once `ready` is there the layers are never touched again: the job may have written to them.
+    Raises SandboxRefused, OSError.
+    """
     if not space.image.exists():
         disks.take(space.work / "pool", run.limits, space.image)
     space.disk.mkdir(mode=0o700, exist_ok=True)
@@ -99,8 +108,6 @@ def prepare(space: Workspace, run: ActionRun) -> None:
                 f"the disk of {space.name} is in use where the agent cannot see it; restart the host",
             )
         mounts.mount_image(space.image, space.disk)
-    if run.database is not None:
-        database_view.show(space.database, run.database)
     if not space.ready.exists():
         _make_layers(space, run)
         space.ready.touch(mode=0o600)

@@ -25,8 +25,8 @@ pytestmark = pytest.mark.unit
 FACTS: dict[str, Any] = {
     "image_id": IMAGE_ID, "entrypoint": ["/x"], "argv": ["y"], "needs": [], "tree": "t",
     "tree_folder": "/srv/t", "patterns": [["o/*.csv", "highly_sensitive"]], "actions": ["act"],
-    "environment": {}, "inputs": [], "begun": 9, "started": 10, "finished": 20, "status": 0, "out_of_memory": False, "out_of_time": False,
-    "out_of_disk": False,
+    "environment": {}, "inputs": [], "begun": 9, "started": 10, "finished": 20, "status": 0,
+    "out_of_memory": False, "out_of_time": False, "out_of_disk": False,
 }  # fmt: skip
 
 

@@ -49,9 +49,8 @@ def test_I01_a_name_is_no_image(canary: Canary) -> None:
 def test_I01_an_image_that_is_not_here_is_refused(executor: DockerExecutor, canary: Canary) -> None:
     run = canary("exit", "0", image_id=f"sha256:{'0' * 64}")
     assert not executor.image_present(run.image_id)
-    executor.prepare(run)
     with pytest.raises(SandboxRefused) as refused:
-        executor.start(run)
+        executor.prepare(run)
     assert refused.value.detail == "image"
     assert executor.find(AGENT) == []
 
@@ -108,9 +107,8 @@ def test_I02_an_image_with_a_volume_is_refused(
     executor: DockerExecutor, canary: Canary, engine: Any, make_canary_image: MakeImage
 ) -> None:
     run = canary("exit", "0", image_id=make_canary_image(Volumes={"/data": {}}))
-    executor.prepare(run)
     with pytest.raises(SandboxRefused) as refused:
-        executor.start(run)
+        executor.prepare(run)
     assert refused.value.detail == "volume"
     assert engine.containers(all=True, filters={"name": run.name}) == []
 

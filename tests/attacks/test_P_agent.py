@@ -17,6 +17,7 @@ import pytest
 
 from jobrunner.agent.approvals import check_signers_file
 from jobrunner.agent.contact import Pause
+from jobrunner.agent.ending import LEFT_BEHIND
 from jobrunner.agent.journal import JournalProblem, Step
 from jobrunner.agent.loops import deliver_loop, poll_loop, work_loop
 from jobrunner.agent.policy import PolicyProblem, load_site
@@ -658,7 +659,7 @@ def test_P24_a_stuck_thread_cannot_keep_the_agent(
         agent.wait_until(lambda: agent.said("draining"))
         if not agent.said("aborting"):
             agent.terminate()
-        assert agent.process.wait(8) == 1
+        assert agent.process.wait(8) == LEFT_BEHIND
         # The attempt is not lost: the next start finds it where it was.
         (attempt,) = agent.journal.open_attempts()
         assert attempt.key == (job, 1)

@@ -72,7 +72,7 @@ def test_a_poll_is_woken_by_a_change_that_another_process_made(site: Site) -> No
         waiting = pool.submit(agent.poll)
         time.sleep(0.2)
         site.server.query(
-            "UPDATE projects_backend SET paused = 1, changes = changes + 1 WHERE slug = ?", site.backend
+            "UPDATE projects_backend SET paused = true, changes = changes + 1 WHERE slug = ?", site.backend
         )
         assert waiting.result(5).pause is True
         assert time.monotonic() - began < 1.7

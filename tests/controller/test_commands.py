@@ -1,13 +1,13 @@
 """The commands of operators and researchers, as processes."""
 
 import os
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.fixtures import databases
 from tests.fixtures.controller_sites import Site
 from tests.fixtures.git_fixtures import run_git
 
@@ -124,6 +124,7 @@ def test_serve_refuses_an_unsafe_setting_and_an_old_database(tmp_path: Path, sit
     environment = site.server.environment | {
         "JOBRUNNER_CONTROLLER_DATA": str(tmp_path / "data"),
         "JOBRUNNER_CONTROLLER_MODE": "production",
+        **databases.variables(tmp_path / "data"),
     }
     program = [sys.executable, "-m", "jobrunner.cli.main", "controller"]
     done = subprocess.run(
@@ -134,8 +135,11 @@ def test_serve_refuses_an_unsafe_setting_and_an_old_database(tmp_path: Path, sit
     environment["JOBRUNNER_CONTROLLER_MODE"] = "test"
     done = subprocess.run([*program, "migrate"], env=environment, capture_output=True, text=True, check=True)
     assert "steps made" in done.stdout
-    with sqlite3.connect(tmp_path / "data" / "controller.sqlite3") as connection:
-        connection.execute("DELETE FROM django_migrations WHERE name = '0002_append_only'")
+    databases.query(
+        tmp_path / "data",
+        "DELETE FROM django_migrations WHERE app = 'jobs' AND name ="
+        " (SELECT max(name) FROM django_migrations WHERE app = 'jobs')",
+    )
     done = subprocess.run(
         [*program, "serve"], env=environment, capture_output=True, text=True, check=False, timeout=30
     )

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 
 from jobrunner.controller.jobs import attempt_tokens, leases
 from jobrunner.controller.jobs.cancelling import cancel_request
@@ -29,7 +30,7 @@ def test_who_saw_an_older_state_loses_and_changes_nothing() -> None:
     request = rows.ask("other")
     seen_by_two = [job(request, "other"), job(request, "other")]
     move(seen_by_two[0], Situation(State.CANCELLED, "by_requester"), now=rows.now)
-    with pytest.raises(Overtaken):
+    with pytest.raises(Overtaken), transaction.atomic():
         move(seen_by_two[1], PREPARING, now=rows.now, attempt=1)
     assert where(request) == {"other": "cancelled/by_requester"}
     assert job(request, "other").events.count() == 2

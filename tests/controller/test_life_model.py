@@ -22,7 +22,7 @@ from jobrunner.controller.jobs.models import Job, JobEvent, JobRequest, Receipt
 from jobrunner.controller.jobs.offers import offers_for, tidy
 from jobrunner.controller.jobs.pausing import set_paused
 from jobrunner.controller.jobs.refusals import Refused
-from jobrunner.controller.jobs.transitions import ACTIVE, FINAL, RULES, Situation, State
+from jobrunner.controller.jobs.transitions import ACTIVE, FINAL, RULES, SUMMED_UP, Situation, State
 from jobrunner.sync.messages import Lease
 from jobrunner.sync.vocabulary import MAX_ATTEMPTS, REASONS_OF_EXIT, ExitClass, Reason
 from tests.fixtures.controller_rows import Rows
@@ -118,6 +118,15 @@ class Life(RuleBasedStateMachine):
         assert len(active) == len(set(active)), "one job of an action is active at a time"
         for job in jobs:
             self._check(job)
+        for request in JobRequest.objects.prefetch_related("jobs"):
+            self._check_sum(request)
+
+    def _check_sum(self, request: JobRequest) -> None:
+        mine = list(request.jobs.all())
+        states = {job.state for job in mine}
+        assert request.state == next(state for state in SUMMED_UP if state in states)
+        ended = None if states & set(ACTIVE) else max(job.finished_at for job in mine)
+        assert request.finished_at == ended
 
     def _check(self, job: Job) -> None:
         states = {need.state for need in job.needs.all()}
@@ -159,6 +168,6 @@ def test_the_database_refuses_to_change_a_record(model: type[JobEvent] | type[Re
         "update": lambda: model.objects.update(attempt=7),
         "delete": lambda: model.objects.all()._raw_delete(model.objects.db),
     }[verb]
-    with transaction.atomic(), pytest.raises(DatabaseError, match="only ever added"):
+    with pytest.raises(DatabaseError, match="only ever added"), transaction.atomic():
         change()
     assert model.objects.filter(attempt=1).exists()

@@ -1,7 +1,6 @@
 """kill -9 and outages: nothing is lost, run twice or published twice (threats.md P04 and section 7)."""
 
 import json
-import sqlite3
 import time
 from pathlib import Path
 
@@ -51,11 +50,9 @@ def _succeeded_once(world: World, study: Study, request: str) -> None:
     found = world.wait(study, request)
     job = found["jobs"]["work"]
     assert (job["state"], job["reason"]) == ("succeeded", "completed")
-    with sqlite3.connect(world.controller_data / "controller.sqlite3") as database:
-        [(endings,)] = database.execute(
-            "SELECT count(*) FROM jobs_jobevent "
-            "WHERE state IN ('succeeded', 'failed', 'refused', 'cancelled')"
-        )
+    [(endings,)] = world.query(
+        "SELECT count(*) FROM jobs_jobevent WHERE state IN ('succeeded', 'failed', 'refused', 'cancelled')"
+    )
     assert endings == 1
     runs = sorted((world.high / "runs").glob("*/*/metadata.json"))
     assert len(runs) == 1

@@ -27,11 +27,11 @@ FILES = {
 
 def _swap_envelope(world: World, text: str | None) -> None:
     """Do what only a hostile controller can: change what it carries, after planning."""
-    with sqlite3.connect(world.controller_data / "controller.sqlite3") as database:
-        if text is None:
-            database.execute("DELETE FROM projects_approval")
-        else:
-            database.execute("UPDATE projects_approval SET envelope = ?", (text,))
+    if text is None:
+        world.query("DELETE FROM projects_approvalsite")
+        world.query("DELETE FROM projects_approval")
+    else:
+        world.query("UPDATE projects_approval SET envelope = ?", text)
 
 
 def _altered(envelope: str) -> str:

@@ -1,11 +1,11 @@
 """A canary value planted wherever study code can put one leaves by no road (threats.md O11)."""
 
 import json
-import sqlite3
 
 import pytest
 import requests
 
+from tests.fixtures import databases
 from tests.fixtures.recorder import Recorder
 from tests.fixtures.world import World
 
@@ -70,9 +70,7 @@ def test_O11_a_canary_leaves_by_no_road(world: World) -> None:
         requests.get(f"{world.url}{path}", timeout=10).content
         for path in ("/", "/feed.json", f"/jobs/{request}")
     )
-    database = world.controller_data / "controller.sqlite3"
-    with sqlite3.connect(database) as connection:
-        dumped = "\n".join(connection.iterdump()).encode()
+    dumped = databases.dump(world.controller_data).encode()
     stored = b"".join(path.read_bytes() for path in world.controller_data.glob("controller.sqlite3*"))
     for where, content in {
         "sent by the agent": said,
@@ -97,8 +95,7 @@ def test_O11_an_event_says_the_same_whatever_the_data_are(world: World) -> None:
     world.wait(study, world.ask(study, ["a"]))
     study.repository.commit({"a.py": script.replace("CODE", "77")})
     world.wait(study, world.ask(study, ["a"]))
-    with sqlite3.connect(world.controller_data / "controller.sqlite3") as connection:
-        bodies = [row[0] for row in connection.execute("SELECT body FROM jobs_receipt ORDER BY id")]
+    bodies = [body for (body,) in world.query("SELECT body FROM jobs_receipt ORDER BY id")]
     told = [
         {key: value for key, value in json.loads(body).items() if key in ("stage", "exit_class", "reason")}
         for body in bodies

@@ -5,22 +5,26 @@ A step is a compare-and-set on what the caller saw. Who comes second loses and c
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Case, Exists, OuterRef, Value, When
 
-from jobrunner.controller.jobs.models import Job, JobEvent
+from jobrunner.controller.jobs import news
+from jobrunner.controller.jobs.models import Job, JobEvent, JobRequest
 from jobrunner.controller.jobs.transitions import (
-    DEPENDENCY_FAILED,
+    ACTIVE,
     FINAL,
     PREPARING,
+    SUMMED_UP,
     Situation,
     State,
     Wait,
     check_step,
 )
 from jobrunner.controller.projects.models import Backend
+
+T = TypeVar("T")
 
 _AT_ONCE: Final = 500
 
@@ -37,7 +41,8 @@ def situation(job: Job) -> Situation:
 def move(job: Job, after: Situation, *, now: datetime, **changes: Any) -> None:
     """Take the job one step along the table, with its event; `changes` are further fields to set.
 
-    Raises ImpossibleStep when the table has no such step, Overtaken when the job has moved meanwhile.
+    Raises ImpossibleStep when the table has no such step, Overtaken when the job has moved meanwhile. The
+    transaction that the caller has begun cannot go on then.
     """
     move_all([job], after, now=now, **changes)
 
@@ -49,7 +54,8 @@ def move_all(jobs: Sequence[Job], after: Situation, *, now: datetime, **changes:
         changes["started_at"] = now
     if after.state in FINAL:
         changes["finished_at"] = now
-    with transaction.atomic():
+    turned: set[int] = set()
+    with transaction.atomic(savepoint=False):
         for before, attempt, some in _alike(jobs):
             check_step(before, after)
             seen = Job.objects.filter(
@@ -63,7 +69,10 @@ def move_all(jobs: Sequence[Job], after: Situation, *, now: datetime, **changes:
             for job in some:
                 for name, value in changes.items():
                     setattr(job, name, value)
+            if before.state != after.state:
+                turned.update(job.request_id for job in some)
         record(jobs, now=now)
+        sum_up(turned, now=now)
 
 
 def _alike(jobs: Iterable[Job]) -> Iterator[tuple[Situation, int, list[Job]]]:
@@ -72,13 +81,14 @@ def _alike(jobs: Iterable[Job]) -> Iterator[tuple[Situation, int, list[Job]]]:
     for job in jobs:
         groups.setdefault((situation(job), job.attempt), []).append(job)
     for (before, attempt), found in groups.items():
-        for some in _chunks(found):
+        for some in chunks(found):
             yield before, attempt, some
 
 
-def _chunks(jobs: Sequence[Job]) -> Iterator[list[Job]]:
-    for start in range(0, len(jobs), _AT_ONCE):
-        yield list(jobs[start : start + _AT_ONCE])
+def chunks(found: Sequence[T]) -> Iterator[list[T]]:
+    """At most 500 at once, which is what one statement may name."""
+    for start in range(0, len(found), _AT_ONCE):
+        yield list(found[start : start + _AT_ONCE])
 
 
 def record(jobs: Iterable[Job], *, now: datetime) -> None:
@@ -87,37 +97,26 @@ def record(jobs: Iterable[Job], *, now: datetime) -> None:
         [JobEvent(job=job, at=now, state=job.state, reason=job.reason, attempt=job.attempt) for job in jobs],
         batch_size=500,
     )
+    news.appended()
+
+
+def _has(state: State) -> Exists:
+    return Exists(Job.objects.filter(request=OuterRef("pk"), state=state.value))
+
+
+def sum_up(requests: Iterable[int], *, now: datetime) -> None:
+    """Bring the state of some requests, by key, in line with their jobs, one of which changed its state.
+
+    One look into an index for each state, however many jobs a request has. Call in the transaction in which
+    the jobs changed.
+    """
+    found = Case(*(When(_has(state), then=Value(state.value)) for state in SUMMED_UP))
+    for keys in chunks(sorted(requests)):
+        JobRequest.objects.filter(pk__in=keys).update(state=found)
+        ended = JobRequest.objects.filter(pk__in=keys, finished_at=None)
+        ended.exclude(state__in=[state.value for state in ACTIVE]).update(finished_at=now)
 
 
 def first_wait(backend: Backend) -> Wait:
     """Why a job whose needs have all succeeded waits at first."""
     return Wait.PAUSED if backend.paused else Wait.WAITING_FOR_AGENT
-
-
-def settle(jobs: Iterable[Job], *, now: datetime) -> None:
-    """Move on the jobs that waited for these, which have ended; a failure reaches all that depend on it.
-
-    Call in the transaction in which the jobs ended.
-    """
-    ended = list(jobs)
-    unmet = Job.objects.filter(dependents=OuterRef("pk")).exclude(state=State.SUCCEEDED.value)
-    for some in _chunks([job for job in ended if job.state == State.SUCCEEDED]):
-        ready = _waiting_for(some).exclude(Exists(unmet)).select_related("backend")
-        by_wait: dict[Wait, list[Job]] = {}
-        for job in ready:
-            by_wait.setdefault(first_wait(job.backend), []).append(job)
-        for wait, found in by_wait.items():
-            move_all(found, Situation(State.PENDING, wait.value), now=now)
-    failed = [job for job in ended if job.state != State.SUCCEEDED]
-    while failed:
-        blocked = {job.pk: job for some in _chunks(failed) for job in _waiting_for(some)}
-        failed = list(blocked.values())
-        move_all(failed, Situation(State.FAILED, DEPENDENCY_FAILED), now=now)
-
-
-def _waiting_for(jobs: Iterable[Job]) -> QuerySet[Job]:
-    return Job.objects.filter(
-        needs__in=[job.pk for job in jobs],
-        state=State.PENDING.value,
-        reason=Wait.WAITING_FOR_DEPENDENCIES.value,
-    ).distinct()

@@ -5,14 +5,19 @@ from typing import ClassVar
 from django.conf import settings
 from django.db import models
 
-from jobrunner.controller.jobs.transitions import ACTIVE, State
+from jobrunner.controller.jobs.transitions import ACTIVE, FINAL, State
 from jobrunner.controller.projects.models import Backend, Project, Workspace
 
 _ACTIVE = [state.value for state in ACTIVE]
+_FINAL = [state.value for state in FINAL]
 
 
 class JobRequest(models.Model):
-    """A person asks: these actions, at this commit, on this backend. `client_key` makes asking idempotent."""
+    """A person asks: these actions, at this commit, on this backend. `client_key` makes asking idempotent.
+
+    `state` sums its jobs up (`transitions.SUMMED_UP`); `finished_at` is when the last of them ended. Both
+    change in the transaction that moves a job.
+    """
 
     request_id = models.CharField(max_length=26, unique=True)
     person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
@@ -24,11 +29,24 @@ class JobRequest(models.Model):
     commit = models.CharField(max_length=40)
     actions = models.JSONField()
     force = models.BooleanField()
+    state = models.CharField(max_length=10)
     created_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["person", "client_key"], name="asked_once"),
+            models.CheckConstraint(
+                condition=models.Q(state__in=[state.value for state in State]), name="known_request_state"
+            ),
+        ]
+        # For lists, newest first: what they may be filtered by, then the key that they are ordered by.
+        indexes: ClassVar = [
+            models.Index(fields=["state", "id"], name="requests_by_state"),
+            models.Index(fields=["backend", "state", "id"], name="requests_of_backend"),
+            models.Index(fields=["project", "state", "id"], name="requests_of_project"),
+            models.Index(fields=["project", "backend", "id"], name="requests_of_both"),
+            models.Index(fields=["created_at"], name="requests_by_date"),
         ]
 
     def __str__(self) -> str:
@@ -43,8 +61,9 @@ class Job(models.Model):
 
     job_id = models.CharField(max_length=26, unique=True)
     request = models.ForeignKey(JobRequest, on_delete=models.PROTECT, related_name="jobs")
-    workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="jobs")
-    backend = models.ForeignKey(Backend, on_delete=models.PROTECT, related_name="jobs")
+    # No index on one of these alone: it would tempt a planner to walk through all jobs that have ended.
+    workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="jobs", db_index=False)
+    backend = models.ForeignKey(Backend, on_delete=models.PROTECT, related_name="jobs", db_index=False)
     action = models.CharField(max_length=128)
     is_database = models.BooleanField()
     needs: "models.ManyToManyField[Job, models.Model]" = models.ManyToManyField(
@@ -75,14 +94,30 @@ class Job(models.Model):
             models.CheckConstraint(
                 condition=models.Q(state__in=[state.value for state in State]), name="known_state"
             ),
+            models.CheckConstraint(
+                condition=models.Q(state__in=_ACTIVE, finished_at=None)
+                | models.Q(state__in=_FINAL, finished_at__isnull=False),
+                name="ended_with_a_time",
+            ),
         ]
         indexes: ClassVar = [
+            # Holds all that a look at the queue asks about jobs that have not ended.
             models.Index(
-                fields=["backend", "state", "is_database", "workspace"],
-                condition=models.Q(state__in=_ACTIVE),
+                fields=[
+                    "backend",
+                    "state",
+                    "reason",
+                    "is_database",
+                    "workspace",
+                    "id",
+                    "changed_at",
+                    "finished_at",
+                ],
+                condition=models.Q(finished_at=None),
                 name="active_jobs",
             ),
             models.Index(fields=["workspace", "backend", "action", "state"], name="runs_of_an_action"),
+            models.Index(fields=["request", "state"], name="states_in_a_request"),
         ]
 
     def __str__(self) -> str:
@@ -90,7 +125,10 @@ class Job(models.Model):
 
 
 class JobEvent(models.Model):
-    """One transition of one job, in order of `pk`. Rows are only added; triggers refuse anything else."""
+    """One transition of one job. Rows are only added; triggers refuse anything else.
+
+    The order of `pk` is the order of commits: who has seen one row has seen, or can see, all before it.
+    """
 
     job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="events")
     at = models.DateTimeField()

@@ -7,7 +7,7 @@ from typing import Any
 from jobrunner.controller.accounts.models import Person
 from jobrunner.controller.jobs import wake
 from jobrunner.controller.jobs.asking import Ask, Target
-from jobrunner.controller.jobs.lifecycle import first_wait, record
+from jobrunner.controller.jobs.lifecycle import first_wait, record, sum_up
 from jobrunner.controller.jobs.models import Job, JobRequest
 from jobrunner.controller.jobs.transitions import ACTIVE, REUSED, Situation, State, Wait, check_new
 from jobrunner.controller.projects.models import Backend, Project, Workspace
@@ -68,6 +68,7 @@ def plant(
         commit=ask.commit,
         actions=list(ask.actions),
         force=ask.force,
+        state=State.PENDING.value,
         created_at=now,
     )
     ready = Situation(State.PENDING, first_wait(target.backend).value)
@@ -102,6 +103,7 @@ def plant(
     created = {job.action: job for job in Job.objects.bulk_create(jobs, batch_size=500)}
     _link(to_run, created, active)
     record(created.values(), now=now)
+    sum_up([request.pk], now=now)
     wake.changed(target.backend.pk)
     return request
 

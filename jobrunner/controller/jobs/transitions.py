@@ -69,6 +69,16 @@ REASONS: Final[dict[State, tuple[str, ...]]] = {
 
 ACTIVE: Final = (State.PENDING, State.RUNNING)
 FINAL: Final = (State.SUCCEEDED, State.FAILED, State.REFUSED, State.CANCELLED)
+SUMMED_UP: Final = (
+    State.RUNNING,
+    State.PENDING,
+    State.FAILED,
+    State.REFUSED,
+    State.CANCELLED,
+    State.SUCCEEDED,
+)
+"""A request is in the first of these states that one of its jobs is in."""
+
 READY: Final = (Wait.WAITING_FOR_AGENT, Wait.WAITING_FOR_CAPACITY, Wait.RETRYING)
 """Reasons of pending jobs that an agent may claim: all their needs have succeeded, and nobody paused them."""
 
