@@ -12,7 +12,7 @@ _NOT_DERIVED: Final = frozenset({Step.VERIFY, Step.FETCH})
 
 
 def free_places(journal: Journal, desk: Desk) -> Slots:
-    """`plain`: all free places; `db`: how many of them may be taken by database actions.
+    """`plain`: all free places; `db`: how many more database actions may run, whether places are free or not.
 
     A place is taken from the answer to a claim until the end is in the outbox: the controller counts so too
     from then on, so that what it is told agrees with what it knows, whichever came first. An attempt whose
@@ -22,7 +22,7 @@ def free_places(journal: Journal, desk: Desk) -> Slots:
     taken = [attempt for attempt in journal.open_attempts() if _counts(attempt)]
     databases = sum(is_database(attempt) or attempt.step in _NOT_DERIVED for attempt in taken)
     free = max(0, places.total - len(taken))
-    return Slots(db=max(0, min(free, places.database - databases)), plain=free)
+    return Slots(db=max(0, places.database - databases), plain=free)
 
 
 def are_derived(journal: Journal) -> bool:

@@ -43,8 +43,9 @@ def test_at_most_sixteen_and_never_more_than_the_places_of_a_kind() -> None:
     rows = Rows()
     rows.ask("run_all", needs=many("a", 40), databases=frozenset({"a0", "a1", "a2"}))
     assert len(offered(rows, db=64, plain=64)) == 16
-    assert offered(rows, db=2) == [("main", "a0"), ("main", "a1")]
-    assert len(offered(rows, db=1, plain=3)) == 4
+    assert offered(rows, db=2, plain=2) == [("main", "a0"), ("main", "a1")]
+    assert offered(rows, db=1, plain=3) == [("main", "a0"), ("main", "a3"), ("main", "a4")]
+    assert offered(rows, db=2, plain=0) == []
     assert offered(rows) == []
 
 
