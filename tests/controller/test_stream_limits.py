@@ -123,7 +123,7 @@ def test_whoever_leaves_is_forgotten_at_once(site: Site) -> None:
             for _ in range(SEATS):
                 stack.enter_context(watch(site))
             assert free_seats(site) == 0
-        eventually(lambda: free_seats(site) == SEATS, 1)
+        eventually(lambda: free_seats(site) == SEATS, 0.6)
 
 
 def test_a_silent_stream_has_a_heart_beat_that_keeps_the_place(site: Site) -> None:
