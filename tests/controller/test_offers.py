@@ -39,6 +39,21 @@ def test_a_busy_workspace_does_not_starve_another() -> None:
     assert offered(rows, plain=1) == [("quiet", "only")]
 
 
+def test_with_one_place_neither_kind_keeps_the_other_out() -> None:
+    rows = Rows()
+    database = many("a", 9)
+    asked = {"reads": rows.ask("run_all", needs=database, databases=frozenset(database), branch="reads")}
+    rows.tick(10)
+    asked["counts"] = rows.ask("run_all", needs=many("b", 9), branch="counts")
+    served = []
+    for _turn in range(4):
+        ((branch, action),) = offered(rows, db=1, plain=1)
+        served.append(branch)
+        rows.tick(1)
+        rows.finish(job(asked[branch], action))
+    assert served == ["reads", "counts", "reads", "counts"]
+
+
 def test_at_most_sixteen_and_never_more_than_the_places_of_a_kind() -> None:
     rows = Rows()
     rows.ask("run_all", needs=many("a", 40), databases=frozenset({"a0", "a1", "a2"}))
