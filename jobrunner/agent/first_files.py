@@ -28,7 +28,7 @@ _SIGNERS: Final = """\
 
 # Our own images carry a wrapper that puts the interpreter before a script (design.md section 10).
 _WRAPPER: Final = "/usr/local/bin/run-action"
-_INTERPRETERS: Final = {"python": "python3", "r": "Rscript"}
+_INTERPRETERS: Final = {"python": "python3", "r": "Rscript", "sqlrunner": "sqlrunner"}
 
 
 @dataclass(frozen=True, slots=True)

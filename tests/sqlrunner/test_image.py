@@ -224,6 +224,13 @@ def test_twin_all_rows_at_once_do_not_fit(study: Study) -> None:
     assert (ended.exit.status != 0, ended.exit.out_of_memory) == (True, True)
 
 
+def test_a_time_with_a_zone_becomes_csv(study: Study) -> None:
+    sql = "SELECT TIMESTAMPTZ '2020-01-31 12:30:00+02' AS t"
+    ended = study.run("duckdb", "--output", "output/out.csv", "q.sql", sql=sql)
+    assert ended.exit.status == 0, ended.log
+    assert study.read("output/out.csv") == b"t\n2020-01-31 10:30:00+00:00\n"
+
+
 def test_files_of_the_study_do_not_stand_in_for_modules(study: Study) -> None:
     for name in ("sqlrunner", "duckdb", "csv", "sqlite3", "sitecustomize"):
         (study.tree / f"{name}.py").write_text("print('the study was here')\n")

@@ -145,12 +145,9 @@ def test_nothing_of_the_data_is_said(run_on: Runner) -> None:
         ("SELECT * FROM read_csv('/etc/passwd')", "does not accept q.sql: "),
         ("SELECT * FROM read_text('/etc/passwd')", "does not accept q.sql: "),
         ("SELECT * FROM '/etc/passwd'", "does not accept q.sql: "),
-        ("SELECT load_extension('/tmp/x.so')", "does not accept q.sql: "),
         ("SELECT readfile('/etc/passwd')", "does not accept q.sql: "),
         ("SELECT * FROM words", "does not accept q.sql: "),
         ("SELECT id, id FROM people", "2 columns are called id"),
-        ("WITH x AS (SELECT 1) DELETE FROM people", ""),
-        ("WITH x AS (SELECT 1) INSERT INTO people SELECT 9, '', 1, 1", ""),
         ("SELECT 1 INTO OUTFILE 'out.csv'", "does not accept q.sql: "),
     ],
 )  # fmt: skip
@@ -183,13 +180,27 @@ def test_an_error_in_the_middle_quotes_no_value(
         "SELECT * FROM pragma_database_list",
         "SELECT * FROM pragma_table_info('people')",
         "SELECT fts3_tokenizer('simple')",
+        "SELECT load_extension('/tmp/x.so')",
     ],
 )
-def test_what_sqlite_would_tell_about_the_host_is_refused(
+def test_what_sqlite_can_do_beside_reading_is_refused(
     run: Runner, make_database: MakeDatabase, sql: str
 ) -> None:
     run.database(make_database("sqlite"))
     assert run("--output", "out.csv", "q.sql", sql=sql) == 1
+    assert run.refused()
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"), [("sqlite", "not authorized"), ("duckdb", "must hold a query that only reads")]
+)
+@pytest.mark.parametrize("change", ["DELETE FROM people", "INSERT INTO people SELECT 9, '', 1, 1"])
+def test_a_change_that_begins_as_a_query_is_refused(
+    run: Runner, make_database: MakeDatabase, kind: str, why: str, change: str
+) -> None:
+    run.database(make_database(kind))
+    assert run("--output", "out.csv", "q.sql", sql=f"WITH x AS (SELECT 1) {change}") == 1
+    assert why in run.err
     assert run.refused()
 
 

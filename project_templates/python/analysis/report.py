@@ -1,31 +1,36 @@
-"""Action `report`: the tables and the figure -> one page to read.
+"""Action `report`: the tables and the figure -> one page of Markdown to read.
 
 The page is made of what output checkers see anyway, so it adds nothing that they would have to check anew.
 """
 
-from html import escape
 from pathlib import Path
 
 import pandas as pd
 
-PAGE = """<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><title>{title}</title></head>
-<body>
-<h1>{title}</h1>
-<p>{answer}</p>
-<h2>Who was in the study</h2>
+PAGE = """\
+# Do people with high serum free light chains die earlier?
+
+{answer}
+
+![Share alive by years since the blood sample](figures/survival.png)
+
+## Who was in the study
+
 {baseline}
-<h2>Hazard ratios of death</h2>
+
+## Hazard ratios of death
+
 {hazard_ratios}
-<h2>Survival</h2>
-<p><img src="figures/survival.png" width="720" alt="Share alive by years since the blood sample, two curves"></p>
+
+## Survival by year
+
 {survival}
-<h2>Causes of death</h2>
+
+## Causes of death
+
 {causes}
-<p>Counts of 1 to 7 are redacted, the others rounded to 5. Everything else was worked out from those.</p>
-</body>
-</html>
+
+Counts of 1 to 7 are redacted, the others rounded to 5. Everything else was worked out from those.
 """
 
 
@@ -38,28 +43,29 @@ def answer(hazard_ratios: pd.DataFrame) -> str:
     """The result in one sentence, from the row of the adjusted model."""
     adjusted = hazard_ratios[hazard_ratios["model"] == "adjusted for age and sex"].iloc[0]
     return (
-        f"Among {adjusted['n']} people, of whom {adjusted['deaths']} died, those in the top tenth of light chains "
-        f"had {adjusted['hazard_ratio']} times the hazard of death of the others "
-        f"(95 % confidence interval {adjusted['ci_low']} to {adjusted['ci_high']}), at the same age and sex."
+        f"Among {adjusted['n']} people, of whom {adjusted['deaths']} died, those in the top tenth of light chains\n"
+        f"had {adjusted['hazard_ratio']} times the hazard of death of the others at the same age and sex\n"
+        f"(95 % confidence interval {adjusted['ci_low']} to {adjusted['ci_high']})."
     )
 
 
-def html(table: pd.DataFrame) -> str:
-    """A table for the page; what is in it is escaped."""
-    return table.rename(columns=lambda name: name.replace("_", " ")).to_html(index=False, border=0)
+def as_markdown(table: pd.DataFrame) -> str:
+    """The lines of a table, with spaces for the underscores of its header."""
+    header = [name.replace("_", " ") for name in table]
+    lines = [header, ["---"] * len(header), *table.values.tolist()]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def main() -> None:
     hazard_ratios = read("hazard_ratios")
     page = PAGE.format(
-        title="Do people with high serum free light chains die earlier?",
-        answer=escape(answer(hazard_ratios)),
-        baseline=html(read("baseline")),
-        hazard_ratios=html(hazard_ratios),
-        survival=html(read("survival")),
-        causes=html(read("causes_of_death")),
+        answer=answer(hazard_ratios),
+        baseline=as_markdown(read("baseline")),
+        hazard_ratios=as_markdown(hazard_ratios),
+        survival=as_markdown(read("survival")),
+        causes=as_markdown(read("causes_of_death")),
     )
-    Path("output/report.html").write_text(page, encoding="utf-8")
+    Path("output/report.md").write_text(page, encoding="utf-8")
     print("Wrote the report.")
 
 

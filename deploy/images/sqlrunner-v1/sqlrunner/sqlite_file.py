@@ -28,7 +28,6 @@ def open_sqlite(place: Path, sql: str, sql_file: Path) -> Iterator[Query]:
     address = f"{place.as_uri()}?mode=ro&immutable=1"
     connection = sqlite3.connect(address, uri=True, isolation_level=None)
     try:
-        connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
         connection.set_authorizer(_authorise)
         _understand(connection, sql, sql_file)
         yield _SqliteQuery(connection, sql, sql_file)
@@ -36,12 +35,8 @@ def open_sqlite(place: Path, sql: str, sql_file: Path) -> Iterator[Query]:
         connection.close()
 
 
-def _authorise(
-    action: int, first: str | None, second: str | None, _database: str | None, _by: str | None
-) -> int:
-    if action not in _ALLOWED or "load_extension" in (first, second):
-        return sqlite3.SQLITE_DENY
-    return sqlite3.SQLITE_OK
+def _authorise(action: int, *_about: str | None) -> int:
+    return sqlite3.SQLITE_OK if action in _ALLOWED else sqlite3.SQLITE_DENY
 
 
 def _understand(connection: sqlite3.Connection, sql: str, sql_file: Path) -> None:
