@@ -110,7 +110,7 @@ class DockerExecutor(Executor):
             raise SandboxRefused("image", f"the engine has no image {run.image_id}")
         if config.get("Volumes"):
             raise SandboxRefused("volume", f"image {run.image_id} declares a VOLUME, which has no size limit")
-        body = engine_call.create_body(PROFILE, run, config, self._space(run.name).database)
+        body = engine_call.create_body(PROFILE, run, config, self._space(run.name).database_file)
         try:
             made, warnings = self._engine.create(run.name, body)
         except NameTaken:

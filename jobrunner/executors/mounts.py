@@ -65,7 +65,7 @@ def mount_layers(lower: Sequence[Path], point: Path) -> None:
 
     The paths must need no escape in an overlay's options.
     """
-    flags = MS_RDONLY
+    flags = MS_RDONLY  # as the kernel makes every overlay without an upper layer
     flags |= MS_NOSUID
     flags |= MS_NODEV
     flags |= MS_NOEXEC

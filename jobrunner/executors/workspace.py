@@ -62,6 +62,10 @@ class Workspace:
         return self.root / "database"
 
     @property
+    def database_file(self) -> Path:
+        return database_view.file_of(self.database)
+
+    @property
     def owner(self) -> Path:
         return self.root / "agent"
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from jobrunner.agent.approving import Approving
 from jobrunner.agent.journal import Accepted, Attempt, Step
 from jobrunner.agent.policy import load_site
 from jobrunner.agent.procedure import Procedure
@@ -51,7 +52,13 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alice: Approver) -> A
     made.site = load_site(write_site(tmp_path / "site", signers=alice.line(), database=database))
     made.engine = Watched(made.work)
     results = Results(made.areas, made.engine, made.launcher, "north")  # type: ignore[arg-type]
-    made.tools = replace(made.tools, site=made.site, executor=made.engine, results=results)  # type: ignore[arg-type]
+    made.tools = replace(
+        made.tools,
+        site=made.site,
+        executor=made.engine,  # type: ignore[arg-type]
+        results=results,
+        approving=Approving(made.site, made.journal),
+    )
     (made.work / "o" / "a.csv").write_text("x,n\na,1\n")
     yield made
     made.launcher.stop()
@@ -82,6 +89,11 @@ def ended(attempt: Attempt) -> tuple[Reason, str]:
     return attempt.outcome.reason, attempt.outcome.detail
 
 
+def kept(bench: Bench) -> list[Path]:
+    """Copies of the output, wherever they are."""
+    return list(bench.site.high.rglob("a.csv"))
+
+
 @pytest.mark.parametrize("step", [Step.START, Step.COLLECT])
 @pytest.mark.parametrize(
     ("approval", "detail"),
@@ -91,7 +103,8 @@ def test_S13_without_the_database_in_the_approval_it_goes_no_further(
     bench: Bench, run: Run, step: Step, approval: dict[str, Any], detail: str
 ) -> None:
     assert ended(run(step, "flchain", **approval)) == (Reason.DATABASE_NOT_ALLOWED, detail)
-    assert not {"start", "open_outputs"} & set(bench.engine.calls)
+    assert "start" not in bench.engine.calls
+    assert kept(bench) == []
     assert bench.engine.calls[-1] == "clean_up"
 
 
@@ -99,6 +112,7 @@ def test_S13_without_the_database_in_the_approval_it_goes_no_further(
 def test_S13_twin_with_it_the_job_reads_the_database(bench: Bench, run: Run, step: Step) -> None:
     attempt = run(step, "flchain", database=True, datasets=["flchain"])
     assert ended(attempt) == (Reason.COMPLETED, "")
+    assert kept(bench)
     if step is Step.START:
         assert isinstance(bench.engine, Watched)
         assert bench.engine.started is not None

@@ -223,7 +223,10 @@ def test_S17_an_ended_attempt_leaves_no_link(
     run = canary("show", INSIDE, database=database)
     run_to_end(executor, run)
     assert database.path.stat().st_nlink == 2
-    assert mounts.is_mounted(database_view.file_of(view(tmp_path, run)).parent)
+    seen = database_view.file_of(view(tmp_path, run)).parent
+    assert mounts.is_mounted(seen)
+    for flag in (os.ST_RDONLY, os.ST_NOSUID, os.ST_NODEV, os.ST_NOEXEC):
+        assert os.statvfs(seen).f_flag & flag
     for _again in range(2):
         executor.clean_up(run)
         assert leftovers(engine, tmp_path, run) == []
@@ -323,9 +326,8 @@ def test_S11_engine_that_mounts_the_database_otherwise(
     executor, proxy = proxied
     proxy.change_create = CHANGES[change]
     run = canary("exit", "0", database=database)
-    executor.prepare(run)
     with pytest.raises(SandboxRefused) as refused:
-        executor.start(run)
+        run_to_end(executor, run)
     assert refused.value.detail == "sandbox"
     assert not any(call.endswith("/start") for call in proxy.calls)
     assert engine.containers(all=True, filters={"name": run.name}) == []
