@@ -200,8 +200,8 @@ def clean_up(space: Workspace) -> None:
     # By name and never through the mount point: what is not ours makes the last rmdir fail.
     for leaf in (space.ready, space.late, space.image):
         leaf.unlink(missing_ok=True)
-    for claim in (space.work / "uids").iterdir():
-        if str(claim.readlink()) == space.name:
+    for claim, holder in _claims(space.work):
+        if holder == space.name:
             claim.unlink(missing_ok=True)
     if space.root.exists():
         if space.disk.exists():
@@ -210,9 +210,18 @@ def clean_up(space: Workspace) -> None:
         space.root.rmdir()
 
 
+def _claims(work: Path) -> Iterator[tuple[Path, str]]:
+    """Each uid that an attempt has now, with its holder."""
+    for claim in (work / "uids").iterdir():
+        try:
+            yield claim, str(claim.readlink())
+        except FileNotFoundError:
+            continue  # another attempt is being cleaned up at this moment
+
+
 def owned_by(work: Path, agent_id: str) -> list[str]:
     """Names of the attempts that this agent has folders or uids for."""
-    names = {str(claim.readlink()) for claim in (work / "uids").iterdir()}
+    names = {holder for _claim, holder in _claims(work)}
     for root in (work / "attempts").iterdir():
         owner = root / "agent"
         if owner.is_symlink() and str(owner.readlink()) != agent_id:

@@ -9,6 +9,7 @@ from jobrunner.controller.jobs.pausing import set_paused
 from jobrunner.controller.projects import approvals
 from jobrunner.controller.projects.models import Backend
 from jobrunner.sync.messages import MAX_REPLY_BYTES, Poll, PollReply, Slots
+from jobrunner.sync.vocabulary import ExitClass, Reason
 from tests.fixtures.controller_rows import Rows, job, where
 from tests.fixtures.controller_server import envelope
 
@@ -45,6 +46,23 @@ def test_at_most_sixteen_and_never_more_than_the_places_of_a_kind() -> None:
     assert offered(rows, db=2) == [("main", "a0"), ("main", "a1")]
     assert len(offered(rows, db=1, plain=3)) == 4
     assert offered(rows) == []
+
+
+def test_a_database_action_takes_one_of_all_places_and_gives_it_back() -> None:
+    rows = Rows()
+    needs = {"extract": (), "describe": ("extract",), "refresh": ("describe",)}
+    request = rows.ask("run_all", needs=needs, databases=frozenset({"extract", "refresh"}))
+    # One place, which may be had by a database action: the end of each job offers the next, without a poll.
+    assert offered(rows, db=1, plain=1) == [("main", "extract")]
+    for done, following in (("extract", ["describe"]), ("describe", ["refresh"]), ("refresh", [])):
+        lease = rows.claim(job(request, done))
+        agent = rows.agent()
+        assert agent.free_plain == 0
+        rows.report(job(request, done), lease, Reason.COMPLETED, ExitClass.SUCCEEDED)
+        found = offers_for(rows.agent(), now=rows.now, terms=rows.terms)
+        assert [offer.action for offer in found] == following
+    agent = rows.agent()
+    assert (agent.free_db, agent.free_plain) == (1, 1)
 
 
 def test_another_backends_jobs_are_not_offered() -> None:
