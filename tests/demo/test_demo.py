@@ -88,6 +88,14 @@ def test_the_first_run_succeeds_and_leaves_no_program_behind(demo: Demo) -> None
     assert "draining" in (demo.root / "logs" / "agent.log").read_text()
 
 
+def test_the_two_analyses_run_at_once(demo: Demo) -> None:
+    events = [json.loads(line) for line in (demo.root / "logs" / "agent.log").read_text().splitlines()]
+    jobs = {event["action"]: event["job"] for event in events if event["event"] == "claimed"}
+    order = [(event["job"], event["event"]) for event in events if "job" in event]
+    for one, other in (("describe", "model"), ("model", "describe")):
+        assert order.index((jobs[one], "claimed")) < order.index((jobs[other], "succeeded"))
+
+
 def test_aggregates_are_in_the_medium_area_and_rows_are_not(demo: Demo) -> None:
     names = {path.name for path in demo.medium.rglob("*.csv")}
     assert names == {f"{name}.csv" for name in TABLES}
