@@ -7,10 +7,12 @@ from typing import Final
 
 from benchmarks.jobs import chain10, request_to_start
 from benchmarks.measure import Measurement, keep, table
+from benchmarks.viewers import viewers_500
 
 BENCHMARKS: Final[dict[str, Callable[[], Measurement]]] = {
     "chain10": chain10,
     "request_to_start": request_to_start,
+    "viewers_500": viewers_500,
 }
 
 

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from jobrunner.agent.dispatch import CHECKING_UID, Desk, uid_of
-from jobrunner.agent.policy import LimitsSection
+from jobrunner.agent.dispatch import Desk, checking_uid_of, uid_of
+from jobrunner.agent.policy import MOST_SLOTS
 from jobrunner.sync.messages import Offer
 from tests.agent.offers import offer
 
@@ -163,8 +163,9 @@ def test_claiming_the_last_offer_settles_at_once_and_not_before() -> None:
 
 
 def test_slots_have_uids_of_their_own_and_none_is_that_of_the_checks() -> None:
-    most = next(rule.le for rule in LimitsSection.model_fields["slots"].metadata if hasattr(rule, "le"))
-    uids = [uid_of(slot) for slot in range(most)]
-    assert len(set(uids)) == most
+    uids = [uid_of(slot) for slot in range(MOST_SLOTS)]
+    assert len(set(uids)) == MOST_SLOTS
     assert all(200_000 <= uid <= 200_255 for uid in uids)
-    assert CHECKING_UID not in uids
+    checking = [checking_uid_of(slot) for slot in range(MOST_SLOTS)]
+    assert len({*uids, *checking}) == 2 * MOST_SLOTS
+    assert all(200_000 <= uid <= 200_255 for uid in checking)

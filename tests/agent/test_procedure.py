@@ -5,7 +5,6 @@ stores and keys are real. The same with a real engine: tests/whole.
 """
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +14,12 @@ import pytest
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from jobrunner.agent import clock, procedure
+from jobrunner.agent import approving, clock, procedure, tries
+from jobrunner.agent.approving import Approving
+from jobrunner.agent.dispatch import Desk
 from jobrunner.agent.journal import Accepted, Attempt, Journal, Step
+from jobrunner.agent.outcome import end
+from jobrunner.agent.pins import Pins
 from jobrunner.agent.policy import Site, load_site
 from jobrunner.agent.procedure import Procedure, Tools
 from jobrunner.agent.report import Reporter
@@ -104,9 +107,11 @@ class Bench:
         self.tools = Tools(
             site=self.site,
             journal=self.journal,
+            desk=Desk(2),
             reporter=self.reporter,
+            approving=Approving(self.site, self.journal),
             executor=self.engine,  # type: ignore[arg-type]
-            mirrors=Mirrors(self.site.cache / "mirrors", rules),
+            pins=Pins(Mirrors(self.site.cache / "mirrors", rules)),
             git_rules=rules,
             limits=Limits(),
             results=self.results,
@@ -114,8 +119,8 @@ class Bench:
             halt=self.halted.append,
         )
         # Approvals have tests of their own; here every one counts.
-        monkeypatch.setattr(procedure, "check_approval", lambda *_a, **_k: (None, "0" * 64))
-        monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+        monkeypatch.setattr(approving, "check_approval", lambda *_a, **_k: (None, "0" * 64))
+        monkeypatch.setattr(tries, "_LONGEST_PAUSE_S", 0.0)
 
     def attempt(self, step: Step, **facts: Any) -> Attempt:
         """An attempt that stands at this step."""
@@ -201,13 +206,28 @@ def test_P04_a_restart_of_the_machine_costs_no_result_that_is_on_the_disk(
 ) -> None:
     (bench.work / "o/a.csv").write_text("x,n\na,1\n")
     attempt = bench.attempt(Step.COLLECT)
-    bench.results.collect(attempt, procedure.action_run(bench.site, Limits(), attempt))
+    bench.results.collect(attempt, procedure.action_run(bench.site, Limits(), attempt), allowed=lambda: None)
     bench.journal.advance(attempt, Step.DELIVER)
     monkeypatch.setattr(clock, "boot_id", lambda: "after the power cut")
     after = bench.run(attempt)
     assert after.outcome is not None
     assert after.outcome.reason is Reason.COMPLETED
     assert [event.reason for event in bench.told()] == [Reason.COMPLETED]
+
+
+def test_an_approval_that_lapsed_meanwhile_is_found_before_anything_is_read(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lapsed(*_arguments: Any, **_named: Any) -> None:
+        raise end(Reason.APPROVAL_EXPIRED, "expired", "Over.")
+
+    monkeypatch.setattr(approving, "check_approval", lapsed)
+    (bench.work / "o/a.csv").write_text("x,n\na,1\n")
+    attempt = bench.attempt(Step.COLLECT)
+    after = bench.run(attempt)
+    assert after.outcome is not None
+    assert (after.outcome.reason, after.outcome.detail) == (Reason.APPROVAL_EXPIRED, "expired")
+    assert not list((bench.site.high / "runs" / attempt.job_id).rglob("a.csv"))
 
 
 def test_P23_a_restart_of_the_machine_while_it_ran_is_lost_and_not_the_studys_fault(

@@ -122,5 +122,7 @@ def site_of(
         git__allowed=[study_url.rsplit("/", 1)[0]],
         git__private_addresses=["127.0.0.1"],
         limits__slots=4,
+        limits__cores=0.25,
+        limits__memory_mib=64,
         **changes,
     )

@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from django.db import DatabaseError, close_old_connections
+from django.db import Error as DatabaseTrouble
+from django.db import close_old_connections
 
 from jobrunner.controller.api.agent_calls import CALLS, Call, begin_poll, look
 from jobrunner.controller.edge import AGENT_PATHS, Receive, Scope, Send, send_json
@@ -48,7 +49,7 @@ class AgentApp:
             answer = await self._answer(scope, receive)
         except Refused as refused:
             await _send_error(send, refused.answer)
-        except DatabaseError:
+        except DatabaseTrouble:
             _log.exception("the database did not answer an agent")
             await _send_error(send, LOCKED)
         except Exception:  # noqa: BLE001 - one bad call must neither look like an answer nor end the server
@@ -108,7 +109,7 @@ class AgentApp:
                 continue
             try:
                 found = await self._in_thread(partial(changes_of, waiting))
-            except DatabaseError:
+            except DatabaseTrouble:
                 _log.exception("the database did not tell its changes")
                 continue
             for backend, changes in found.items():

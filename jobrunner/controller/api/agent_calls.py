@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 from django.utils import timezone
 
 from jobrunner.controller.accounts import secret_text
-from jobrunner.controller.jobs import leases, offers, reports
+from jobrunner.controller.jobs import leases, offers, reports, turns
 from jobrunner.controller.jobs.leases import Terms
 from jobrunner.controller.jobs.refusals import MALFORMED, NO_CREDENTIAL, UNKNOWN_PROTOCOL, Refused
 from jobrunner.controller.projects.models import Backend
@@ -33,8 +32,6 @@ from jobrunner.sync.vocabulary import Stage
 
 M = TypeVar("M", bound=Message)
 
-_SEEN_NOTED_EVERY: Final = timedelta(seconds=10)
-
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -45,15 +42,13 @@ class Call:
     body: bytes
 
 
-def identify(credential: str | None, *, now: datetime) -> Backend:
+def identify(credential: str | None) -> Backend:
     """The backend whose agent holds this credential; raises Refused (401)."""
     if credential is None:
         raise Refused(NO_CREDENTIAL)
     agent = Backend.objects.filter(credential_digest=secret_text.digest(credential)).first()
     if agent is None:
         raise Refused(NO_CREDENTIAL)
-    if agent.last_seen_at is None or now - agent.last_seen_at > _SEEN_NOTED_EVERY:
-        Backend.objects.filter(pk=agent.pk).update(last_seen_at=now)
     return agent
 
 
@@ -67,7 +62,7 @@ def read(kind: type[M], body: bytes) -> M:
 
 def hello(call: Call, terms: Terms) -> HelloReply:
     """Note which agent speaks for the backend. Another protocol is refused before anything else is read."""
-    agent = identify(call.credential, now=timezone.now())
+    agent = identify(call.credential)
     _check_protocol(call.body)
     message = read(Hello, call.body)
     Backend.objects.filter(pk=agent.pk).update(
@@ -75,6 +70,7 @@ def hello(call: Call, terms: Terms) -> HelloReply:
         agent_version=message.version,
         agent_runtimes=" ".join(sorted(runtime.value for runtime in set(message.runtimes))),
         policy_digest=message.policy_digest,
+        last_seen_at=timezone.now(),
     )
     return HelloReply(protocol=PROTOCOL)
 
@@ -91,10 +87,9 @@ def _check_protocol(body: bytes) -> None:
 
 def begin_poll(call: Call) -> tuple[Backend, Poll]:
     """Who polls, with the free places that he tells noted."""
-    agent = identify(call.credential, now=timezone.now())
+    agent = identify(call.credential)
     poll = read(Poll, call.body)
-    if (agent.free_db, agent.free_plain) != (poll.slots.db, poll.slots.plain):
-        Backend.objects.filter(pk=agent.pk).update(free_db=poll.slots.db, free_plain=poll.slots.plain)
+    turns.note_seen(agent, now=timezone.now(), free_db=poll.slots.db, free_plain=poll.slots.plain)
     return agent, poll
 
 
@@ -111,14 +106,14 @@ def look(agent_pk: int, poll: Poll, terms: Terms) -> tuple[PollReply, int]:
 def claim(call: Call, terms: Terms) -> ClaimReply:
     """Lease one job to the agent."""
     now = timezone.now()
-    agent = identify(call.credential, now=now)
+    agent = identify(call.credential)
     return ClaimReply(lease=leases.claim(agent, read(Claim, call.body), now=now, terms=terms))
 
 
 def renew(call: Call, terms: Terms) -> RenewReply:
     """Keep an attempt's lease; the answer also says what shall stop."""
     now = timezone.now()
-    agent = identify(call.credential, now=now)
+    agent = identify(call.credential)
     lease = leases.renew(agent, read(Renew, call.body), call.attempt_token, now=now, terms=terms)
     return RenewReply(lease=lease, cancels=offers.cancels_for(agent))
 
@@ -126,7 +121,7 @@ def renew(call: Call, terms: Terms) -> RenewReply:
 def events(call: Call, terms: Terms) -> EventsReply:
     """Store what happened to an attempt; the answer to its end carries the next offers."""
     now = timezone.now()
-    agent = identify(call.credential, now=now)
+    agent = identify(call.credential)
     batch = read(Events, call.body)
     reports.receive(agent, batch, call.attempt_token, now=now)
     ended = any(event.stage is Stage.ENDED for event in batch.events)

@@ -1,11 +1,13 @@
 """The API for people's programs: ask for jobs, look at a request, cancel it (wall W11)."""
 
+import logging
 from dataclasses import asdict
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
 from django.conf import settings
+from django.db import Error, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from ninja import Field, NinjaAPI, Schema
@@ -27,6 +29,8 @@ from jobrunner.controller.jobs.intake import Studies, ask_for_jobs
 from jobrunner.controller.jobs.models import JobRequest
 from jobrunner.study import GitRules, Mirrors
 from jobrunner.sync import strict_json
+
+_log = logging.getLogger(__name__)
 
 _MAX_BODY_BYTES: Final = 64 * 1024
 
@@ -254,6 +258,14 @@ def _not_signed_in(request: HttpRequest, error: AuthenticationError) -> HttpResp
     response = _errors(request, 401, (Complaint("not_signed_in", message),))
     response.headers["WWW-Authenticate"] = "Bearer"
     return response
+
+
+@api.exception_handler(InterfaceError)
+@api.exception_handler(OperationalError)
+def _database_away(request: HttpRequest, error: Error) -> HttpResponse:
+    """The database is locked, restarting or gone: nothing was changed, and asking again is right."""
+    _log.error("the database did not answer a person", exc_info=error)
+    return _errors(request, 503, (Complaint("busy", "The database is busy. Try again in a moment."),))
 
 
 @api.exception_handler(HttpError)

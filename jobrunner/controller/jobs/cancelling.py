@@ -6,9 +6,10 @@ from datetime import datetime
 from django.db import transaction
 
 from jobrunner.controller.accounts.models import Person
-from jobrunner.controller.jobs import wake
-from jobrunner.controller.jobs.lifecycle import move_all, settle
+from jobrunner.controller.jobs import turns, wake
+from jobrunner.controller.jobs.lifecycle import move_all
 from jobrunner.controller.jobs.models import Job, JobRequest
+from jobrunner.controller.jobs.settling import settle
 from jobrunner.controller.jobs.transitions import Situation, State
 from jobrunner.sync.vocabulary import Reason
 
@@ -20,7 +21,8 @@ def cancel_request(request: JobRequest, person: Person | None, *, now: datetime)
     """
     reason = Reason.BY_CONTROLLER if person is None else Reason.BY_REQUESTER
     with transaction.atomic():
-        jobs = request.jobs.select_for_update()
+        turns.take(request.backend_id)
+        jobs = request.jobs.filter(finished_at=None)
         waiting = list(jobs.filter(state=State.PENDING.value))
         running = jobs.filter(state=State.RUNNING.value, cancel_reason="")
         wished = running.update(cancel_reason=reason.value, cancelled_by=person)

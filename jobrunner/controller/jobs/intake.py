@@ -11,6 +11,7 @@ from typing import Final
 from django.db import IntegrityError, transaction
 
 from jobrunner.controller.accounts.models import PersonalToken
+from jobrunner.controller.jobs import turns
 from jobrunner.controller.jobs.asking import (
     Ask,
     Complaint,
@@ -95,6 +96,7 @@ def _known(ask: Ask, token: PersonalToken) -> Answer | None:
 
 
 def _store(ask: Ask, token: PersonalToken, target: Target, pipeline: Pipeline, now: datetime) -> Answer:
+    target = Target(target.project, turns.take(target.backend.pk))
     known = _known(ask, token)
     if known is not None:
         # Stored by somebody else while we read the commit.

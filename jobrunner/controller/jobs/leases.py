@@ -9,13 +9,14 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F
 from django.db.models.functions import Greatest
 
-from jobrunner.controller.jobs import attempt_tokens, wake
-from jobrunner.controller.jobs.lifecycle import move, settle
+from jobrunner.controller.jobs import attempt_tokens, turns, wake
+from jobrunner.controller.jobs.lifecycle import move
 from jobrunner.controller.jobs.models import Job
 from jobrunner.controller.jobs.refusals import FORBIDDEN, NOT_FOUND, STALE, TAKEN, Refused
+from jobrunner.controller.jobs.settling import settle
 from jobrunner.controller.jobs.transitions import PREPARING, READY, Situation, State, Wait
 from jobrunner.controller.projects.models import Backend, Workspace
 from jobrunner.sync.messages import MAX_ATTEMPT, Claim, Lease, Renew
@@ -44,19 +45,24 @@ class Terms:
         return now
 
 
-def claimable(now: datetime, terms: Terms) -> Q:
-    """Jobs that an agent may claim: ready ones, and running ones whose lease ran out."""
-    ready = Q(state=State.PENDING.value, reason__in=[wait.value for wait in READY])
-    ready &= ~Q(reason=Wait.RETRYING.value, changed_at__gt=now - timedelta(seconds=terms.retry_s))
+def claimable(job: Job, *, now: datetime, terms: Terms) -> bool:
+    """Whether an agent may claim the job: a ready one, or a running one whose lease ran out.
+
+    `queue` asks the database the same for many at once.
+    """
+    if job.state == State.PENDING:
+        if job.reason == Wait.RETRYING and job.changed_at > now - timedelta(seconds=terms.retry_s):
+            return False
+        return job.reason in READY
     limit = terms.lapse_limit(now)
-    if limit is None:
-        return ready
-    return ready | Q(state=State.RUNNING.value, lease_expires_at__lt=limit, cancel_reason="")
+    if job.state != State.RUNNING or limit is None or job.lease_expires_at is None:
+        return False
+    return job.lease_expires_at < limit and not job.cancel_reason
 
 
 def find(agent: Backend, job_id: str) -> Job:
     """The agent's own job, locked where the database locks rows; raises Refused for any other."""
-    job = Job.objects.select_for_update().filter(job_id=job_id).first()
+    job = Job.objects.select_for_update(no_key=True).filter(job_id=job_id).first()
     if job is None:
         raise Refused(NOT_FOUND)
     if job.backend_id != agent.pk:
@@ -70,6 +76,8 @@ def claim(agent: Backend, message: Claim, *, now: datetime, terms: Terms) -> Lea
     Raises Refused with `taken` when the job is not to be had.
     """
     with transaction.atomic():
+        agent = turns.take(agent.pk)
+        turns.note_seen(agent, now=now)
         leased = _lease(agent, find(agent, message.job_id), message, now, terms)
     if leased is None:
         raise Refused(TAKEN)
@@ -82,7 +90,7 @@ def _lease(agent: Backend, job: Job, message: Claim, now: datetime, terms: Terms
     if _is_replay(job, message):
         Job.objects.filter(pk=job.pk).update(lease_expires_at=expires_at)
         return job
-    if agent.paused or not Job.objects.filter(claimable(now, terms), pk=job.pk).exists():
+    if agent.paused or not claimable(job, now=now, terms=terms):
         return None
     attempt = max(job.attempt + 1, message.attempt)
     if job.tries >= MAX_ATTEMPTS or attempt > MAX_ATTEMPT:
@@ -127,6 +135,7 @@ def check_token(agent: Backend, job: Job, attempt: int, token: str | None, *, no
 def renew(agent: Backend, message: Renew, token: str | None, *, now: datetime, terms: Terms) -> Lease:
     """Extend the lease of the current attempt; raises Refused with `stale_attempt` for any other."""
     with transaction.atomic():
+        turns.note_seen(agent, now=now)
         job = find(agent, message.job_id)
         check_token(agent, job, message.attempt, token, now=now)
         if job.state != State.RUNNING or job.attempt != message.attempt:

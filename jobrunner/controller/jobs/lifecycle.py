@@ -8,13 +8,12 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from django.db import transaction
-from django.db.models import Case, Exists, OuterRef, QuerySet, Value, When
+from django.db.models import Case, Exists, OuterRef, Value, When
 
 from jobrunner.controller.jobs import news
 from jobrunner.controller.jobs.models import Job, JobEvent, JobRequest
 from jobrunner.controller.jobs.transitions import (
     ACTIVE,
-    DEPENDENCY_FAILED,
     FINAL,
     PREPARING,
     SUMMED_UP,
@@ -82,11 +81,12 @@ def _alike(jobs: Iterable[Job]) -> Iterator[tuple[Situation, int, list[Job]]]:
     for job in jobs:
         groups.setdefault((situation(job), job.attempt), []).append(job)
     for (before, attempt), found in groups.items():
-        for some in _chunks(found):
+        for some in chunks(found):
             yield before, attempt, some
 
 
-def _chunks(found: Sequence[T]) -> Iterator[list[T]]:
+def chunks(found: Sequence[T]) -> Iterator[list[T]]:
+    """At most 500 at once, which is what one statement may name."""
     for start in range(0, len(found), _AT_ONCE):
         yield list(found[start : start + _AT_ONCE])
 
@@ -111,7 +111,7 @@ def sum_up(requests: Iterable[int], *, now: datetime) -> None:
     the jobs changed.
     """
     found = Case(*(When(_has(state), then=Value(state.value)) for state in SUMMED_UP))
-    for keys in _chunks(sorted(requests)):
+    for keys in chunks(sorted(requests)):
         JobRequest.objects.filter(pk__in=keys).update(state=found)
         ended = JobRequest.objects.filter(pk__in=keys, finished_at=None)
         ended.exclude(state__in=[state.value for state in ACTIVE]).update(finished_at=now)
@@ -120,32 +120,3 @@ def sum_up(requests: Iterable[int], *, now: datetime) -> None:
 def first_wait(backend: Backend) -> Wait:
     """Why a job whose needs have all succeeded waits at first."""
     return Wait.PAUSED if backend.paused else Wait.WAITING_FOR_AGENT
-
-
-def settle(jobs: Iterable[Job], *, now: datetime) -> None:
-    """Move on the jobs that waited for these, which have ended; a failure reaches all that depend on it.
-
-    Call in the transaction in which the jobs ended.
-    """
-    ended = list(jobs)
-    unmet = Job.objects.filter(dependents=OuterRef("pk")).exclude(state=State.SUCCEEDED.value)
-    for some in _chunks([job for job in ended if job.state == State.SUCCEEDED]):
-        ready = _waiting_for(some).exclude(Exists(unmet)).select_related("backend")
-        by_wait: dict[Wait, list[Job]] = {}
-        for job in ready:
-            by_wait.setdefault(first_wait(job.backend), []).append(job)
-        for wait, found in by_wait.items():
-            move_all(found, Situation(State.PENDING, wait.value), now=now)
-    failed = [job for job in ended if job.state != State.SUCCEEDED]
-    while failed:
-        blocked = {job.pk: job for some in _chunks(failed) for job in _waiting_for(some)}
-        failed = list(blocked.values())
-        move_all(failed, Situation(State.FAILED, DEPENDENCY_FAILED), now=now)
-
-
-def _waiting_for(jobs: Iterable[Job]) -> QuerySet[Job]:
-    return Job.objects.filter(
-        needs__in=[job.pk for job in jobs],
-        state=State.PENDING.value,
-        reason=Wait.WAITING_FOR_DEPENDENCIES.value,
-    ).distinct()

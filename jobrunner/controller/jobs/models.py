@@ -5,10 +5,11 @@ from typing import ClassVar
 from django.conf import settings
 from django.db import models
 
-from jobrunner.controller.jobs.transitions import ACTIVE, State
+from jobrunner.controller.jobs.transitions import ACTIVE, FINAL, State
 from jobrunner.controller.projects.models import Backend, Project, Workspace
 
 _ACTIVE = [state.value for state in ACTIVE]
+_FINAL = [state.value for state in FINAL]
 
 
 class JobRequest(models.Model):
@@ -60,8 +61,9 @@ class Job(models.Model):
 
     job_id = models.CharField(max_length=26, unique=True)
     request = models.ForeignKey(JobRequest, on_delete=models.PROTECT, related_name="jobs")
-    workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="jobs")
-    backend = models.ForeignKey(Backend, on_delete=models.PROTECT, related_name="jobs")
+    # No index on one of these alone: it would tempt a planner to walk through all jobs that have ended.
+    workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="jobs", db_index=False)
+    backend = models.ForeignKey(Backend, on_delete=models.PROTECT, related_name="jobs", db_index=False)
     action = models.CharField(max_length=128)
     is_database = models.BooleanField()
     needs: "models.ManyToManyField[Job, models.Model]" = models.ManyToManyField(
@@ -92,11 +94,26 @@ class Job(models.Model):
             models.CheckConstraint(
                 condition=models.Q(state__in=[state.value for state in State]), name="known_state"
             ),
+            models.CheckConstraint(
+                condition=models.Q(state__in=_ACTIVE, finished_at=None)
+                | models.Q(state__in=_FINAL, finished_at__isnull=False),
+                name="ended_with_a_time",
+            ),
         ]
         indexes: ClassVar = [
+            # Holds all that a look at the queue asks about jobs that have not ended.
             models.Index(
-                fields=["backend", "state", "is_database", "workspace"],
-                condition=models.Q(state__in=_ACTIVE),
+                fields=[
+                    "backend",
+                    "state",
+                    "reason",
+                    "is_database",
+                    "workspace",
+                    "id",
+                    "changed_at",
+                    "finished_at",
+                ],
+                condition=models.Q(finished_at=None),
                 name="active_jobs",
             ),
             models.Index(fields=["workspace", "backend", "action", "state"], name="runs_of_an_action"),

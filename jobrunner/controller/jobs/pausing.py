@@ -5,9 +5,8 @@ from typing import Final
 
 from django.db import transaction
 
-from jobrunner.controller.jobs import wake
+from jobrunner.controller.jobs import queue, turns, wake
 from jobrunner.controller.jobs.lifecycle import move_all
-from jobrunner.controller.jobs.models import Job
 from jobrunner.controller.jobs.transitions import Situation, State, Wait
 from jobrunner.controller.projects.models import Backend
 
@@ -19,8 +18,9 @@ def set_paused(backend: Backend, paused: bool, *, now: datetime) -> None:
     before = _STOPPED_BY_PAUSE if paused else (Wait.PAUSED.value,)
     after = Wait.PAUSED if paused else Wait.WAITING_FOR_AGENT
     with transaction.atomic():
+        turns.take(backend.pk)
         Backend.objects.filter(pk=backend.pk).update(paused=paused)
         backend.paused = paused
-        waiting = Job.objects.filter(backend=backend, state=State.PENDING.value, reason__in=before)
+        waiting = queue.active(backend, State.PENDING).filter(reason__in=before)
         move_all(list(waiting), Situation(State.PENDING, after.value), now=now)
         wake.changed(backend.pk)

@@ -5,10 +5,12 @@ from typing import Final
 
 from django.db import transaction
 
+from jobrunner.controller.jobs import turns
 from jobrunner.controller.jobs.leases import check_token, find, give_place_back
-from jobrunner.controller.jobs.lifecycle import move, settle
+from jobrunner.controller.jobs.lifecycle import move
 from jobrunner.controller.jobs.models import Job, Receipt
 from jobrunner.controller.jobs.refusals import FORBIDDEN, MALFORMED, OTHER_BODY, STALE, Refused
+from jobrunner.controller.jobs.settling import settle
 from jobrunner.controller.jobs.transitions import FINAL, STAGES, Situation, State, Wait
 from jobrunner.controller.projects.models import Backend
 from jobrunner.sync.messages import MAX_EVENT_BYTES, Event, Events
@@ -30,14 +32,16 @@ def receive(agent: Backend, batch: Events, token: str | None, *, now: datetime) 
     signature that does not fit, a known event id with another body, and an attempt that is not the newest.
     """
     first = batch.events[0]
+    for event in batch.events:
+        if len(event.to_bytes()) > MAX_EVENT_BYTES:
+            raise Refused(MALFORMED)
+        if not signature_fits(agent.public_key, event):
+            raise Refused(FORBIDDEN)
     with transaction.atomic():
+        agent = turns.take(agent.pk)
+        turns.note_seen(agent, now=now)
         job = find(agent, first.job_id)
         check_token(agent, job, first.attempt, token, now=now)
-        for event in batch.events:
-            if len(event.to_bytes()) > MAX_EVENT_BYTES:
-                raise Refused(MALFORMED)
-            if not signature_fits(agent.public_key, event):
-                raise Refused(FORBIDDEN)
         fresh = _not_yet_stored(agent, batch.events)
         if fresh and first.attempt != job.attempt:
             raise Refused(STALE)

@@ -1,11 +1,13 @@
 """Approvals as the controller keeps them: stored as received, looked up, never judged by their signatures."""
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from django.db import transaction
+from django.db.models import OuterRef, Subquery
 
 from jobrunner.controller.projects.models import Approval, ApprovalSite, Project
 from jobrunner.sync.approvals import Payload, read_envelope
@@ -35,14 +37,15 @@ def store(text: str, *, now: datetime) -> tuple[Approval, bool]:
         raise ApprovalProblem(f"This is no approval: {error}. Pass the signed file unchanged.") from error
     digest = hashlib.sha256(text.encode("utf-8")).hexdigest()
     with transaction.atomic():
-        known = Approval.objects.filter(digest=digest).first()
-        if known is not None:
-            return known, False
-        project = Project.objects.filter(slug=payload.project).first()
+        # One at a time for each project, or two serials could pass each other.
+        project = Project.objects.select_for_update(no_key=True).filter(slug=payload.project).first()
         if project is None:
             raise ApprovalProblem(
                 f"There is no project `{payload.project}`. Make it: jobrunner controller create-project."
             )
+        known = Approval.objects.filter(digest=digest).first()
+        if known is not None:
+            return known, False
         _check_serial(project, payload)
         approval = Approval.objects.create(
             project=project,
@@ -76,10 +79,12 @@ def _newest(project: Project, backend: str) -> Approval | None:
     return project.approvals.filter(sites__backend=backend).order_by("-serial", "-pk").first()
 
 
-def newest_envelope(project: Project, backend: str) -> str | None:
-    """The text to send along with an offer."""
-    approval = _newest(project, backend)
-    return None if approval is None else approval.envelope
+def newest_envelopes(projects: Collection[int], backend: str) -> dict[int, str | None]:
+    """The text to send along with an offer, by the key of its project, in one query."""
+    mine = Approval.objects.filter(project=OuterRef("pk"), sites__backend=backend)
+    newest = Subquery(mine.order_by("-serial", "-pk").values("envelope")[:1])
+    rows = Project.objects.filter(pk__in=projects).annotate(envelope=newest)
+    return dict(rows.values_list("pk", "envelope"))
 
 
 def not_covered(

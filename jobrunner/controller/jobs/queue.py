@@ -1,0 +1,148 @@
+"""The jobs of a backend that have not ended, read by one index that holds nothing else.
+
+A look costs what the active jobs cost, however many have ended. Every query here says `finished_at=None`
+and names what it needs in the order of that index.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Count, Min, QuerySet
+
+from jobrunner.controller.jobs.fair_shares import Claimant, share
+from jobrunner.controller.jobs.leases import Terms
+from jobrunner.controller.jobs.models import Job
+from jobrunner.controller.jobs.transitions import READY, State, Wait
+from jobrunner.controller.projects.models import Backend, Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Ready jobs of one kind, reason and workspace: how many, and the key of the oldest."""
+
+    reason: str
+    is_database: bool
+    workspace: int
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A running job. `lapsed`: its lease ran out and nobody wishes it to stop, so it may be claimed."""
+
+    key: int
+    is_database: bool
+    workspace: int
+    lapsed: bool
+
+
+def active(agent: Backend, state: State) -> QuerySet[Job]:
+    """Jobs of the backend in an active state."""
+    return Job.objects.filter(backend=agent, state=state.value, finished_at=None)
+
+
+def waiting(agent: Backend, wait: Wait) -> QuerySet[Job]:
+    """Pending jobs of the backend that wait for this reason."""
+    return active(agent, State.PENDING).filter(reason=wait.value)
+
+
+def lines(agent: Backend, *, now: datetime, terms: Terms) -> list[Line]:
+    """All that is ready at the backend, in one query."""
+    ready = active(agent, State.PENDING).filter(reason__in=[wait.value for wait in READY])
+    rows = (
+        _rested(ready, now, terms)
+        .values_list("reason", "is_database", "workspace")
+        .annotate(first=Min("pk"), count=Count("pk"))
+    )
+    return [Line(*row) for row in rows]
+
+
+def _rested(jobs: QuerySet[Job], now: datetime, terms: Terms) -> QuerySet[Job]:
+    """Without those that are to be tried again, but not yet."""
+    failed_after = now - timedelta(seconds=terms.retry_s)
+    return jobs.exclude(reason=Wait.RETRYING.value, changed_at__gt=failed_after)
+
+
+def runs(agent: Backend, *, now: datetime, terms: Terms) -> list[Run]:
+    """What runs at the backend, in one query."""
+    limit = terms.lapse_limit(now)
+    rows = active(agent, State.RUNNING).values_list(
+        "pk", "is_database", "workspace", "lease_expires_at", "cancel_reason"
+    )
+    return [
+        Run(key, is_database, workspace, limit is not None and ends < limit and not cancel_reason)
+        for key, is_database, workspace, ends, cancel_reason in rows
+        if ends is not None
+    ]
+
+
+def pick(agent: Backend, *, most: int, now: datetime, terms: Terms) -> list[int]:
+    """Keys of the jobs that come next and fit the backend's free places, oldest first."""
+    places = {True: min(agent.free_db, most), False: min(agent.free_plain, most)}
+    if not any(places.values()):
+        return []
+    ready = lines(agent, now=now, terms=terms)
+    running = runs(agent, now=now, terms=terms)
+    served = _last_served({line.workspace for line in ready} | {run.workspace for run in running})
+    busy = Counter(run.workspace for run in running)
+    chosen: list[int] = []
+    for is_database, count in places.items():
+        mine = [line for line in ready if line.is_database is is_database]
+        lapsed = [run for run in running if run.lapsed and run.is_database is is_database]
+        shares = share(count, _claimants(mine, lapsed, busy, served))
+        chosen += _oldest(agent, shares, mine, lapsed, now, terms)
+    return sorted(chosen)
+
+
+def _last_served(workspaces: Iterable[int]) -> dict[int, datetime | None]:
+    return dict(Workspace.objects.filter(pk__in=workspaces).values_list("pk", "last_served_at"))
+
+
+def _claimants(
+    ready: Sequence[Line],
+    lapsed: Sequence[Run],
+    busy: Counter[int],
+    served: dict[int, datetime | None],
+) -> list[Claimant]:
+    available: Counter[int] = Counter()
+    firsts: dict[int, list[int]] = defaultdict(list)
+    for line in ready:
+        available[line.workspace] += line.count
+        firsts[line.workspace].append(line.first)
+    for run in lapsed:
+        available[run.workspace] += 1
+        firsts[run.workspace].append(run.key)
+    return [
+        Claimant(workspace, count, min(firsts[workspace]), busy[workspace], served[workspace])
+        for workspace, count in available.items()
+    ]
+
+
+def _oldest(
+    agent: Backend,
+    shares: dict[int, int],
+    ready: Sequence[Line],
+    lapsed: Sequence[Run],
+    now: datetime,
+    terms: Terms,
+) -> list[int]:
+    """The oldest jobs of each workspace, as many as its share."""
+    keys: dict[int, list[int]] = {workspace: [] for workspace in shares}
+    for run in lapsed:
+        if run.workspace in shares:
+            keys[run.workspace].append(run.key)
+    for line in ready:
+        if line.workspace in shares:
+            keys[line.workspace] += _heads(agent, line, shares[line.workspace], now, terms)
+    return [key for workspace, found in keys.items() for key in sorted(found)[: shares[workspace]]]
+
+
+def _heads(agent: Backend, line: Line, count: int, now: datetime, terms: Terms) -> list[int]:
+    """Keys of the oldest jobs of a line; no query where the first one is all that is wanted."""
+    if count == 1 or line.count == 1:
+        return [line.first]
+    jobs = waiting(agent, Wait(line.reason)).filter(is_database=line.is_database, workspace=line.workspace)
+    return list(_rested(jobs, now, terms).order_by("pk").values_list("pk", flat=True)[:count])

@@ -1,0 +1,30 @@
+"""Who changes jobs of a backend does so alone: the row of the backend is locked until the transaction ends.
+
+SQLite has one writer at a time anyway. On PostgreSQL this gives each step the same exclusion: what it has
+read about the backend and its jobs is still so when it writes. All that a step moves belongs to one backend,
+and this lock is taken before any other, so that nobody waits for each other in a circle.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from jobrunner.controller.projects.models import Backend
+
+_SEEN_NOTED_EVERY: Final = timedelta(seconds=10)
+
+
+def take(backend: int) -> Backend:
+    """Wait for the turn; returns the backend as it is now. Call first in a transaction."""
+    # Rows that refer to the backend may be added meanwhile.
+    return Backend.objects.select_for_update(no_key=True).get(pk=backend)
+
+
+def note_seen(agent: Backend, *, now: datetime, **told: int) -> None:
+    """Note that the backend's agent called, every 10 s at most, and what it `told` if that is news."""
+    changes: dict[str, datetime | int] = {
+        name: value for name, value in told.items() if getattr(agent, name) != value
+    }
+    if agent.last_seen_at is None or now - agent.last_seen_at > _SEEN_NOTED_EVERY:
+        changes["last_seen_at"] = now
+    if changes:
+        Backend.objects.filter(pk=agent.pk).update(**changes)
