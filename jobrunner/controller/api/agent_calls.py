@@ -123,9 +123,11 @@ def events(call: Call, terms: Terms) -> EventsReply:
     now = timezone.now()
     agent = identify(call.credential)
     batch = read(Events, call.body)
-    reports.receive(agent, batch, call.attempt_token, now=now)
+    agent = reports.receive(agent, batch, call.attempt_token, now=now)
     ended = any(event.stage is Stage.ENDED for event in batch.events)
-    agent.refresh_from_db()
+    if ended:
+        # Its free places are others now.
+        agent.refresh_from_db()
     return EventsReply(
         acks=tuple(dict.fromkeys(event.event_id for event in batch.events)),
         offers=offers.offers_for(agent, now=now, terms=terms) if ended else (),

@@ -25,23 +25,26 @@ def workspace_for(project: Project, repo: str, branch: str, *, now: datetime) ->
     return workspace
 
 
-def succeeded_runs(workspace: Workspace, backend: Backend) -> dict[str, Job]:
-    """The newest successful run of each action. A job that only reused one is no run."""
+def succeeded_runs(workspace: Workspace, backend: Backend) -> dict[str, int]:
+    """The key of the newest successful run of each action. A job that only reused one is no run."""
     runs = Job.objects.filter(
         workspace=workspace,
         backend=backend,
         state=State.SUCCEEDED.value,
         reason=Reason.COMPLETED.value,
     )
-    return {job.action: job for job in runs.order_by("finished_at", "pk")}
+    return dict(runs.order_by("finished_at", "pk").values_list("action", "pk"))
 
 
-def active_jobs(workspace: Workspace, backend: Backend) -> dict[str, Job]:
-    """The waiting or running job of each action."""
+def active_jobs(workspace: Workspace, backend: Backend) -> dict[str, int]:
+    """The key of the waiting or running job of each action."""
     jobs = Job.objects.filter(
-        workspace=workspace, backend=backend, state__in=[state.value for state in ACTIVE]
+        workspace=workspace,
+        backend=backend,
+        state__in=[state.value for state in ACTIVE],
+        finished_at=None,
     )
-    return {job.action: job for job in jobs}
+    return dict(jobs.values_list("action", "pk"))
 
 
 def plant(
@@ -52,8 +55,8 @@ def plant(
     *,
     to_run: Sequence[Action],
     reused: Sequence[Action],
-    succeeded: Mapping[str, Job],
-    active: Mapping[str, Job],
+    succeeded: Mapping[str, int],
+    active: Mapping[str, int],
     now: datetime,
 ) -> JobRequest:
     """Store the request. `to_run` is in dependency order; call in a transaction."""
@@ -94,26 +97,26 @@ def plant(
     jobs = []
     for action in reused:
         job = new(action, Situation(State.SUCCEEDED, REUSED))
-        job.reused = succeeded[action.id]
+        job.reused_id = succeeded[action.id]
         job.finished_at = now
         jobs.append(job)
     for action in to_run:
         blocked = any(need in runs or (need in active and need not in served) for need in action.needs)
         jobs.append(new(action, waiting if blocked else ready))
-    created = {job.action: job for job in Job.objects.bulk_create(jobs, batch_size=500)}
-    _link(to_run, created, active)
-    record(created.values(), now=now)
+    created = Job.objects.bulk_create(jobs, batch_size=500)
+    _link(to_run, {**active, **{job.action: job.pk for job in created}})
+    record(created, now=now)
     sum_up([request.pk], now=now)
     wake.changed(target.backend.pk)
     return request
 
 
-def _link(to_run: Sequence[Action], created: Mapping[str, Job], active: Mapping[str, Job]) -> None:
+def _link(to_run: Sequence[Action], jobs: Mapping[str, int]) -> None:
     # The stubs do not know that a `through` model has a manager.
     link: Any = Job.needs.through
     link.objects.bulk_create(
         [
-            link(from_job=created[action.id], to_job=created.get(need) or active[need])
+            link(from_job_id=jobs[action.id], to_job_id=jobs[need])
             for action in to_run
             for need in dict.fromkeys(action.needs)
         ],

@@ -25,8 +25,8 @@ _STATE_OF: Final = {
 }
 
 
-def receive(agent: Backend, batch: Events, token: str | None, *, now: datetime) -> None:
-    """Store a batch of one attempt and apply what is new in it, all or nothing.
+def receive(agent: Backend, batch: Events, token: str | None, *, now: datetime) -> Backend:
+    """Store a batch of one attempt and apply what is new in it, all or nothing; returns the agent as it was.
 
     An event that is already stored changes nothing. Raises Refused for another backend's job, a token or
     signature that does not fit, a known event id with another body, and an attempt that is not the newest.
@@ -56,6 +56,7 @@ def receive(agent: Backend, batch: Events, token: str | None, *, now: datetime) 
                 received_at=now,
                 applied=applied,
             )
+    return agent
 
 
 def _not_yet_stored(agent: Backend, events: tuple[Event, ...]) -> list[Event]:
