@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobrunner.controller.feed.layering import layout
-from jobrunner.controller.feed.pipeline_graph import MAX_BOXES, MAX_LISTED, pipeline_of
+from jobrunner.controller.feed.pipeline_graph import MAX_BOXES, MAX_BREADTH, MAX_LISTED, pipeline_of
 from jobrunner.controller.jobs.transitions import State
 from tests.fixtures.controller_rows import NEEDS, Rows, job
 from tests.fixtures.public_scene import wide
@@ -24,6 +24,15 @@ def graphs(draw: st.DrawFn) -> tuple[int, list[tuple[int, int]]]:
     order = draw(st.permutations(range(count)))
     pairs = draw(st.lists(st.sampled_from(possible), unique=True)) if possible else []
     return count, [(order[action], order[need]) for action, need in pairs]
+
+
+def ladder(count: int, steps: int) -> dict[str, tuple[str, ...]]:
+    """A pipeline of this many actions in so many layers, each action needing one of the layer before."""
+    broad = -(-count // steps)
+    return {
+        f"action_{number}": (f"action_{number - broad}",) if number >= broad else ()
+        for number in range(count)
+    }
 
 
 @given(graphs())
@@ -62,13 +71,15 @@ def test_a_circle_is_drawn_without_its_lines() -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("count", [5, 50, MAX_BOXES])
+@pytest.mark.parametrize("count", [5, 20, 50, MAX_BOXES])
 def test_boxes_do_not_overlap_and_lie_within_the_drawing(count: int) -> None:
     rows = Rows("north")
-    request = rows.ask("run_all", needs=wide(count))
+    request = rows.ask("run_all", needs=ladder(count, 4))
     assert request is not None
     drawing = pipeline_of(request).drawing
     assert drawing is not None
+    assert drawing.is_flat == (count / 4 > 10)
+    assert drawing.height <= 24 * 64
     assert len(drawing.boxes) == count
     for one, other in combinations(drawing.boxes, 2):
         apart = abs(one.x - other.x) >= drawing.box_width or abs(one.y - other.y) >= drawing.box_height
@@ -113,6 +124,16 @@ def test_a_long_chain_goes_down_instead_of_off_the_page() -> None:
     other = pipeline_of(short).drawing
     assert other is not None
     assert other.width > other.height
+
+
+@pytest.mark.django_db
+def test_what_is_too_broad_to_look_at_is_listed() -> None:
+    rows = Rows("north")
+    request = rows.ask("run_all", needs=wide(MAX_BREADTH + 4))
+    assert request is not None
+    found = pipeline_of(request)
+    assert found.drawing is None
+    assert (len(found.steps), found.more) == (MAX_BREADTH + 4, 0)
 
 
 @pytest.mark.django_db

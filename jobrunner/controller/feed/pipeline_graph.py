@@ -10,10 +10,13 @@ from jobrunner.controller.jobs.transitions import State
 
 MAX_BOXES: Final = 60
 MAX_LINES: Final = 240
+MAX_BREADTH: Final = 24
 MAX_LISTED: Final = 200
 
 _WIDTH: Final = 196
 _HEIGHT: Final = 48
+_FLAT: Final = 30
+_FLAT_FROM: Final = 10
 _BETWEEN: Final = 16
 _FOR_LINES: Final = 44
 _EDGE: Final = 4
@@ -46,14 +49,22 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """Boxes in running order and the paths of the lines between them, as SVG has it."""
+    """Boxes in running order and the paths of the lines between them, as SVG has it.
+
+    Where many stand beside each other the boxes are flat: the state shows in shape and colour alone.
+    """
 
     width: float
     height: float
     boxes: tuple[Box, ...]
     lines: tuple[str, ...]
+    box_height: int
     box_width: int = _WIDTH
-    box_height: int = _HEIGHT
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether there is room for one line of text only."""
+        return self.box_height == _FLAT
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +89,12 @@ def pipeline_of(request: JobRequest) -> Pipeline:
     found = Job.objects.filter(request=request)
     rows = list(found.order_by("pk").values_list("pk", "action", "state")[: MAX_LISTED + 1])
     needs = _needs(request) if len(rows) <= MAX_BOXES else None
-    if needs is None:
+    drawing = None if needs is None else _drawing(rows, needs)
+    if drawing is None:
         steps = tuple(Step(action, State(state)) for _, action, state in rows[:MAX_LISTED])
         total = len(rows) if len(rows) <= MAX_LISTED else found.count()
         return Pipeline(None, steps, total - len(steps))
-    return Pipeline(_drawing(rows, needs), (), 0)
+    return Pipeline(drawing, (), 0)
 
 
 def _needs(request: JobRequest) -> list[tuple[int, int, str, str, str]] | None:
@@ -102,18 +114,22 @@ def _needs(request: JobRequest) -> list[tuple[int, int, str, str, str]] | None:
 
 def _drawing(
     rows: Sequence[tuple[int, str, str]], needs: Sequence[tuple[int, int, str, str, str]]
-) -> Drawing:
+) -> Drawing | None:
+    """The drawing; None for one that would be too broad to be looked at."""
     mine = {pk for pk, _, _ in rows}
     others = {to: (to, name, state, request) for _, to, name, state, request in needs if to not in mine}
     nodes = [*others.values(), *((pk, name, state, None) for pk, name, state in rows)]
     number = {node[0]: index for index, node in enumerate(nodes)}
     placed = layout(len(nodes), [(number[job], number[need]) for job, need, *_ in needs])
+    if placed.breadth > MAX_BREADTH:
+        return None
+    tall = _FLAT if placed.breadth > _FLAT_FROM else _HEIGHT
     needed: dict[int, list[str]] = {}
     for job, _, name, _, _ in needs:
         needed.setdefault(job, []).append(name)
-    down = _goes_down(placed)
-    corners = [_corner(place, down=down) for place in placed.places]
-    width, height = _size(placed, down=down)
+    down = _goes_down(placed, tall)
+    corners = [_corner(place, tall, down=down) for place in placed.places]
+    width, height = _size(placed, tall, down=down)
     return Drawing(
         width=width,
         height=height,
@@ -121,45 +137,46 @@ def _drawing(
             Box(x, y, name, State(state), tuple(needed.get(pk, ())), elsewhere)
             for (pk, name, state, elsewhere), (x, y) in zip(nodes, corners, strict=True)
         ),
-        lines=tuple(_path(line, down=down) for line in placed.lines),
+        lines=tuple(_path(line, tall, down=down) for line in placed.lines),
+        box_height=tall,
     )
 
 
-def _goes_down(placed: Layout) -> bool:
+def _goes_down(placed: Layout, tall: int) -> bool:
     """Left to right, as people read, unless that is too wide for the page and downwards is narrower."""
-    across, downwards = _size(placed, down=False)[0], _size(placed, down=True)[0]
+    across, downwards = _size(placed, tall, down=False)[0], _size(placed, tall, down=True)[0]
     return across > _PAGE_WIDTH and downwards < across
 
 
-def _size(placed: Layout, *, down: bool) -> tuple[float, float]:
+def _size(placed: Layout, tall: int, *, down: bool) -> tuple[float, float]:
     far, wide = max(placed.depth, 1), max(placed.breadth, 1)
     if down:
-        return _length(wide, _WIDTH, _BETWEEN), _length(far, _HEIGHT, _FOR_LINES)
-    return _length(far, _WIDTH, _FOR_LINES), _length(wide, _HEIGHT, _BETWEEN)
+        return _length(wide, _WIDTH, _BETWEEN), _length(far, tall, _FOR_LINES)
+    return _length(far, _WIDTH, _FOR_LINES), _length(wide, tall, _BETWEEN)
 
 
 def _length(count: int, each: int, between: int) -> int:
     return count * each + (count - 1) * between + 2 * _EDGE
 
 
-def _corner(place: Place, *, down: bool) -> tuple[float, float]:
+def _corner(place: Place, tall: int, *, down: bool) -> tuple[float, float]:
     if down:
         return (
             _EDGE + place.along * (_WIDTH + _BETWEEN),
-            _EDGE + place.layer * (_HEIGHT + _FOR_LINES),
+            _EDGE + place.layer * (tall + _FOR_LINES),
         )
-    return _EDGE + place.layer * (_WIDTH + _FOR_LINES), _EDGE + place.along * (_HEIGHT + _BETWEEN)
+    return _EDGE + place.layer * (_WIDTH + _FOR_LINES), _EDGE + place.along * (tall + _BETWEEN)
 
 
-def _path(line: Sequence[Place], *, down: bool) -> str:
+def _path(line: Sequence[Place], tall: int, *, down: bool) -> str:
     """A smooth line from box to box; past a box of another action it goes straight."""
     entries = []
     for place in line:
-        x, y = _corner(place, down=down)
+        x, y = _corner(place, tall, down=down)
         if down:
-            entries.append(((x + _WIDTH / 2, y), (x + _WIDTH / 2, y + _HEIGHT)))
+            entries.append(((x + _WIDTH / 2, y), (x + _WIDTH / 2, y + tall)))
         else:
-            entries.append(((x, y + _HEIGHT / 2), (x + _WIDTH, y + _HEIGHT / 2)))
+            entries.append(((x, y + tall / 2), (x + _WIDTH, y + tall / 2)))
     (_, (x, y)) = entries[0]
     words = [f"M{x:g} {y:g}"]
     for (into_x, into_y), (out_x, out_y) in entries[1:]:
