@@ -7,10 +7,14 @@ from typing import Final
 
 from benchmarks.jobs import chain10, request_to_start
 from benchmarks.measure import Measurement, keep, table
+from benchmarks.scheduling import poll_100k, schedule_1k, schedule_5k
 
 BENCHMARKS: Final[dict[str, Callable[[], Measurement]]] = {
     "chain10": chain10,
     "request_to_start": request_to_start,
+    "poll_100k": poll_100k,
+    "schedule_1k": schedule_1k,
+    "schedule_5k": schedule_5k,
 }
 
 

@@ -37,12 +37,16 @@ def table(measurements: Iterable[Measurement]) -> str:
     """All measurements as lines of text."""
     lines = [f"{'name':<18} {'median':>9} {'floor':>9} {'ratio':>6} {'runs':>4}  goal"]
     for one in measurements:
-        floor = "-" if one.floor is None else f"{one.floor:.3f} s"
+        floor = "-" if one.floor is None else _told(one.floor)
         ratio = "-" if one.ratio is None else f"{one.ratio:.2f}"
         lines.append(
-            f"{one.name:<18} {one.median:>7.3f} s {floor:>9} {ratio:>6} {len(one.seconds):>4}  {one.goal}"
+            f"{one.name:<18} {_told(one.median):>9} {floor:>9} {ratio:>6} {len(one.seconds):>4}  {one.goal}"
         )
     return "\n".join(lines)
+
+
+def _told(seconds: float) -> str:
+    return f"{seconds:.3f} s" if seconds >= 0.1 else f"{seconds * 1000:.2f} ms"
 
 
 def keep(measurements: Iterable[Measurement], path: Path) -> None:
