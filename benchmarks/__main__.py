@@ -8,6 +8,7 @@ from typing import Final
 from benchmarks.jobs import chain10, request_to_start
 from benchmarks.measure import Measurement, keep, table
 from benchmarks.scheduling import poll_100k, schedule_1k, schedule_5k
+from benchmarks.viewers import viewers_500
 
 BENCHMARKS: Final[dict[str, Callable[[], Measurement]]] = {
     "chain10": chain10,
@@ -15,6 +16,7 @@ BENCHMARKS: Final[dict[str, Callable[[], Measurement]]] = {
     "poll_100k": poll_100k,
     "schedule_1k": schedule_1k,
     "schedule_5k": schedule_5k,
+    "viewers_500": viewers_500,
 }
 
 

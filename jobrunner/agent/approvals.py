@@ -74,11 +74,15 @@ def _fault_of_line(line: str) -> str | None:
     return None
 
 
-def check_approval(offer: Offer, site: Site, *, highest_serial: int, now: int) -> tuple[Payload, str]:
+def check_approval(
+    offer: Offer, site: Site, *, highest_serial: int, now: int, dataset: str | None = None
+) -> tuple[Payload, str]:
     """The payload of a valid approval that covers the offer, and the sha256 of the envelope.
 
-    Raises Ended with approval_missing, approval_invalid (malformed, bad_signature, unknown_key, revoked,
-    threshold, mismatch, superseded), approval_expired (expired, not_yet) or site_policy (wrong_site).
+    With `dataset` the job reads that database, and the approval must allow it. Raises Ended with
+    approval_missing, approval_invalid (malformed, bad_signature, unknown_key, revoked, threshold, mismatch,
+    superseded), approval_expired (expired, not_yet), site_policy (wrong_site) or database_not_allowed
+    (approval, dataset).
     """
     if offer.approval is None:
         raise end(Reason.APPROVAL_MISSING, "", f"No approval came with project {offer.project}.")
@@ -87,7 +91,7 @@ def check_approval(offer: Offer, site: Site, *, highest_serial: int, now: int) -
     except Malformed as error:
         raise end(Reason.APPROVAL_INVALID, "malformed", f"The approval cannot be read: {error}.") from error
     signers = _signers(envelope.payload, envelope.signatures, site)
-    if len(signers) < site.policy.approvals.threshold:
+    if len(signers) < _threshold(site, dataset):
         raise end(
             Reason.APPROVAL_INVALID,
             "threshold",
@@ -112,7 +116,28 @@ def check_approval(offer: Offer, site: Site, *, highest_serial: int, now: int) -
         raise end(Reason.APPROVAL_EXPIRED, "expired", "The approval has run out; ask the data controller.")
     if payload.serial < highest_serial:
         raise end(Reason.APPROVAL_INVALID, "superseded", "A newer approval of this project was seen before.")
+    if dataset is not None:
+        _check_dataset(payload, site, dataset)
     return payload, hashlib.sha256(offer.approval.encode("utf-8")).hexdigest()
+
+
+def _threshold(site: Site, dataset: str | None) -> int:
+    """How many people must have signed; a site may ask for more of them where a database is used."""
+    section = site.policy.approvals
+    if dataset is None or section.database_threshold is None:
+        return section.threshold
+    return section.database_threshold
+
+
+def _check_dataset(payload: Payload, site: Site, dataset: str) -> None:
+    if not payload.database:
+        raise end(Reason.DATABASE_NOT_ALLOWED, "approval", "The approval allows no database.")
+    if dataset not in payload.datasets:
+        raise end(Reason.DATABASE_NOT_ALLOWED, "dataset", f"The approval does not name dataset {dataset}.")
+    # The policy may have changed since the job was derived.
+    section = site.policy.database
+    if section is None or section.dataset != dataset:
+        raise end(Reason.DATABASE_NOT_ALLOWED, "dataset", f"This site has no dataset {dataset} any more.")
 
 
 def _signers(payload: str, signatures: tuple[str, ...], site: Site) -> set[str]:

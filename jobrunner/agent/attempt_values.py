@@ -27,6 +27,11 @@ def staging_folder(site: Site, attempt: Attempt) -> Path:
     return site.high / "staging" / staging_name(attempt)
 
 
+def is_database(attempt: Attempt) -> bool:
+    """Whether the commit says that it is a database action; False before the commit was read."""
+    return attempt.facts.get("dataset") is not None
+
+
 def action_run(site: Site, limits: Limits, attempt: Attempt) -> ActionRun:
     """The run as the executor wants it; only for attempts whose fetch is done."""
     facts = attempt.facts
@@ -46,6 +51,7 @@ def action_run(site: Site, limits: Limits, attempt: Attempt) -> ActionRun:
         folders=tuple(sorted(folders)),
         limits=limits,
         environment=facts["environment"],
+        database=site.database if facts.get("dataset") else None,
     )
 
 

@@ -22,7 +22,8 @@ _ACTION_FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 @dataclass(frozen=True, slots=True)
 class Derived:
     """One action as this site will run it. `patterns` are (pattern, level as in project.yaml); `actions`
-    are the ids of all actions in the file."""
+    are the ids of all actions in the file. `dataset` names the database that it may read if the approval says
+    so too; None for every action that is no database action."""
 
     image: str
     image_section: ImageSection
@@ -30,13 +31,14 @@ class Derived:
     needs: tuple[str, ...]
     patterns: tuple[tuple[str, str], ...]
     actions: tuple[str, ...]
+    dataset: str | None = None
 
 
 def derive(pipeline_file: bytes, action_id: str, policy: Policy) -> Derived:
     """The action of this name in this project.yaml.
 
     Raises Ended with pipeline_invalid (the first rule's id), action_unknown, image_not_allowed (name) or
-    database_not_allowed.
+    database_not_allowed (image, argument). Whether the approval allows the database is asked elsewhere.
     """
     loaded = load(pipeline_file)
     if loaded.pipeline is None:
@@ -47,12 +49,7 @@ def derive(pipeline_file: bytes, action_id: str, policy: Policy) -> Derived:
         raise end(Reason.ACTION_UNKNOWN, "", f"project.yaml at this commit has no action {action_id!r}.")
     image, section = _image(action, policy)
     argv = action.command()
-    if action.is_database_action:
-        raise end(
-            Reason.DATABASE_NOT_ALLOWED,
-            "image",
-            "This site has no database for actions yet, so a database action cannot run here.",
-        )
+    dataset = _dataset(action, image, section, policy) if action.is_database_action else None
     if sum(len(word.encode("utf-8")) + 1 for word in argv) > _ARGV_LIMIT or (
         action.config and len(argv[-1].encode("utf-8")) > _CONFIG_LIMIT
     ):
@@ -64,6 +61,7 @@ def derive(pipeline_file: bytes, action_id: str, policy: Policy) -> Derived:
         needs=tuple(dict.fromkeys(action.needs)),
         patterns=action.patterns(),
         actions=tuple(loaded.pipeline.actions),
+        dataset=dataset,
     )
 
 
@@ -81,3 +79,19 @@ def _image(action: Action, policy: Policy) -> tuple[str, ImageSection]:
     if section is None:
         raise end(Reason.IMAGE_NOT_ALLOWED, "name", f"The policy of this site names no image for {name}.")
     return name, section
+
+
+def _dataset(action: Action, image: str, section: ImageSection, policy: Policy) -> str:
+    """The dataset that a database action of this image may read (threats.md section 3 item 1)."""
+    database = policy.database
+    if database is None:
+        raise end(Reason.DATABASE_NOT_ALLOWED, "image", "This site has no database for actions.")
+    if not database.allows(section.id):
+        raise end(Reason.DATABASE_NOT_ALLOWED, "image", f"The policy of this site gives {image} no database.")
+    if not database.allows_argument(section.id, action.argv):
+        raise end(
+            Reason.DATABASE_NOT_ALLOWED,
+            "argument",
+            f"The policy of this site gives {image} the database for other first arguments only.",
+        )
+    return database.dataset

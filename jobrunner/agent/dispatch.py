@@ -1,37 +1,66 @@
-"""Offers waiting for a free slot. One owner of "what may start now" for all loops of the agent."""
+"""Offers waiting for a free place. One owner of "what may start now" for all threads of the agent."""
 
-import threading
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+from threading import Condition
 from typing import Final
 
 from jobrunner.executors.base import JOB_UIDS
+from jobrunner.study import Stop
 from jobrunner.sync.messages import Offer
 
-CHECKING_UID: Final = JOB_UIDS[-1]
-"""Checks of collected files run as this uid, which no slot has."""
+_CHECKING_UIDS: Final = JOB_UIDS[128:]
+_MOST_OFFERS: Final = 64
+
+
+class Closed(Exception):
+    """The agent drains: what has not begun to run begins after its next start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """All places of the site and those that are taken; `database` ones are a share of all, not more."""
+
+    total: int
+    taken: int
+    database: int
+    database_taken: int
 
 
 class Desk:
-    """Slots of this site and the newest offers.
+    """Places of this site and the newest offers.
 
-    A slot is a number from 0; its uid is the one at that place of the pool. Offers are replaced by each
-    reply of the controller, since an older list may name jobs that are gone.
+    An attempt takes a place before it is claimed, and its slot with it: a number whose uid is the one at that
+    place of the pool. A database action needs one of the database places as well; that it is one, only the
+    commit says, so it asks for that when it is about to start.
     """
 
-    def __init__(self, slots: int) -> None:
-        self._condition = threading.Condition()
-        self._slots = slots
-        self._free = set(range(slots))
+    def __init__(self, places: int, database_places: int = 0) -> None:
+        self._condition = Condition()
+        self._places = places
+        self._database_places = database_places
+        self._slots: set[int] = set()
+        self._databases: set[int] = set()
+        self._waiting: list[int] = []
         self._offers: list[Offer] = []
         self._closed = False
         self._paused = False
         self._halted = False
-        self._claiming = False
+        self._claiming = 0
 
     def put(self, offers: Sequence[Offer]) -> None:
-        """The controller's newest offers."""
+        """The controller's newest offers, in place of all older ones, which may name jobs that are gone."""
         with self._condition:
             self._offers = list(offers)
+            self._condition.notify_all()
+
+    def add(self, offers: Sequence[Offer]) -> None:
+        """Offers that came beside a poll: first in turn, and none that a poll has brought is forgotten."""
+        with self._condition:
+            older = [offer for offer in self._offers if offer not in offers]
+            self._offers = [*offers, *older][:_MOST_OFFERS]
             self._condition.notify_all()
 
     def pause(self, paused: bool) -> None:
@@ -60,63 +89,135 @@ class Desk:
         with self._condition:
             return not (self._closed or self._paused or self._halted)
 
-    def free(self) -> int:
-        """How many slots are free now."""
+    @property
+    def paused(self) -> bool:
+        """Whether the controller said so."""
+        return self._paused
+
+    @property
+    def halted(self) -> bool:
+        """Whether `halt` was called."""
+        return self._halted
+
+    def places(self) -> Places:
+        """How many there are and how many are taken now."""
         with self._condition:
-            return len(self._free)
+            return Places(self._places, len(self._slots), self._database_places, len(self._databases))
+
+    def free(self) -> int:
+        """How many places are free now."""
+        with self._condition:
+            return self._free()
+
+    def _free(self) -> int:
+        # Attempts from before a restart may hold more places than the policy has now.
+        return max(0, self._places - len(self._slots))
 
     def next(self) -> tuple[Offer, int] | None:
-        """Wait for an offer and a free slot, and take both; None when closed."""
+        """Wait for an offer and a free place, and take both; None when closed. Call `claimed` after it."""
         with self._condition:
             while not self._closed and not self._may_start():
                 self._condition.wait()
             if self._closed:
                 return None
-            slot = min(self._free)
-            self._free.remove(slot)
-            self._claiming = True
-            return self._offers.pop(0), slot
+            return self._offers.pop(0), self._take()
 
     def claimed(self) -> None:
-        """What `next` gave was claimed, or could not be."""
+        """What `next` or `take_free` gave was claimed, or could not be."""
         with self._condition:
-            self._claiming = False
+            self._claiming -= 1
             self._condition.notify_all()
 
     def _may_start(self) -> bool:
-        return not (self._paused or self._halted) and bool(self._offers) and bool(self._free)
+        return not (self._paused or self._halted) and bool(self._offers) and self._free() > 0
+
+    def _take(self) -> int:
+        slot = next(number for number in count() if number not in self._slots)
+        self._slots.add(slot)
+        self._claiming += 1
+        self._condition.notify_all()
+        return slot
 
     def take_free(self) -> int | None:
-        """Take any free slot without an offer; None when all are busy."""
+        """Take any free place without an offer; None when all are taken. Call `claimed` after it."""
         with self._condition:
-            if not self._free:
-                return None
-            slot = min(self._free)
-            self._free.remove(slot)
-            return slot
+            return self._take() if self._free() else None
 
-    def occupy(self, slot: int) -> None:
+    def occupy(self, slot: int, *, database: bool = False) -> None:
         """Take a given slot, for an attempt that was running when the agent last stopped."""
         with self._condition:
-            self._free.discard(slot)
+            self._slots.add(slot)
+            if database:
+                self._databases.add(slot)
 
     def give_back(self, slot: int) -> None:
         """The attempt on this slot is gone, with its container and mounts."""
         with self._condition:
-            # An attempt from before a restart may hold a slot that the policy has taken away since.
-            if slot < self._slots:
-                self._free.add(slot)
+            self._slots.discard(slot)
+            self._databases.discard(slot)
+            self._condition.notify_all()
+
+    def take_database(self, slot: int, stop: Stop, patience_s: float) -> bool:
+        """Take a database place for the attempt on this slot, or wait for one, first come, first served.
+
+        False when it stood in the way for `patience_s`: while it waits it keeps its place, and when no other
+        is free, nothing else can start. Raises Stopped, and Closed when the agent drains meanwhile.
+        """
+        with stop.calling(self._wake), self._condition:
+            self._waiting.append(slot)
+            try:
+                return self._wait_for_database(slot, stop, patience_s)
+            finally:
+                self._waiting.remove(slot)
+                self._condition.notify_all()
+
+    def waiting_for_database(self) -> frozenset[int]:
+        """The slots whose attempts wait for a database place."""
+        with self._condition:
+            return frozenset(self._waiting)
+
+    def _wait_for_database(self, slot: int, stop: Stop, patience_s: float) -> bool:
+        in_the_way_since: float | None = None
+        while True:
+            stop.check()
+            if self._waiting[0] == slot and len(self._databases) < self._database_places:
+                self._databases.add(slot)
+                return True
+            if self._closed:
+                raise Closed
+            now = time.monotonic()
+            if self._free():
+                in_the_way_since = None
+            elif in_the_way_since is None:
+                in_the_way_since = now
+            elif now >= in_the_way_since + patience_s:
+                return False
+            left = patience_s if in_the_way_since is None else in_the_way_since + patience_s - now
+            self._condition.wait(left)
+
+    def _wake(self) -> None:
+        with self._condition:
             self._condition.notify_all()
 
     def wait_settled(self, timeout_s: float) -> None:
         """Wait until the offers have been claimed or left, so that no poll asks for the same again."""
         with self._condition:
             self._condition.wait_for(
-                lambda: self._closed or not (self._claiming or (self._offers and self._free)),
+                lambda: self._closed or not (self._claiming or (self._offers and self._free())),
                 timeout=timeout_s,
             )
+
+    def wait_claimed(self, timeout_s: float) -> None:
+        """Wait until no claim is on its way; with a closed desk none follows."""
+        with self._condition:
+            self._condition.wait_for(lambda: not self._claiming, timeout=timeout_s)
 
 
 def uid_of(slot: int) -> int:
     """The uid (and gid) that attempts on this slot run as."""
     return JOB_UIDS[slot]
+
+
+def checking_uid_of(slot: int) -> int:
+    """The uid of the checks of what an attempt on this slot wrote: no job has it, nor any other slot."""
+    return _CHECKING_UIDS[slot]

@@ -4,7 +4,6 @@ Each loop has its own connection to the controller and retries by itself, with g
 answer is never an answer: whatever was not acknowledged is sent again.
 """
 
-import random
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -13,7 +12,10 @@ from typing import Final
 
 import structlog
 
+from jobrunner.agent import contact
+from jobrunner.agent.contact import Contact, Pause
 from jobrunner.agent.dispatch import Desk
+from jobrunner.agent.free_places import are_derived, free_places
 from jobrunner.agent.journal import Accepted, Attempt, Conflict, Journal, NotIntended, Step
 from jobrunner.sync import outbox
 from jobrunner.sync.client import AgentClient, BrokenReply, Rejected, Unanswered
@@ -30,19 +32,17 @@ from jobrunner.sync.messages import (
     Offer,
     Poll,
     Renew,
-    Slots,
 )
-from jobrunner.sync.vocabulary import ErrorCode, Reason, Stage
+from jobrunner.sync.vocabulary import ErrorCode, Reason
 
 log = structlog.get_logger()
 
-_SHORTEST_PAUSE_S: Final = 0.5
-_LONGEST_PAUSE_S: Final = 30.0
 _RENEW_CHECK_S: Final = 2.0
 _COMPANY_S: Final = 0.1
 _CLAIM_TRIES: Final = 5
 _LOOKS_AT_OUTBOX: Final = 40
 _LOOK_AGAIN_S: Final = 0.05
+_LOOKS_AT_DERIVED: Final = 20
 _AGAIN_S: Final = 5.0
 # Refused for good: the same bytes will not be taken later, and other jobs' events wait behind them. A wrong
 # credential (401) or protocol (426) is the operator's to mend, and then they are taken.
@@ -51,31 +51,15 @@ _NEVER_TAKEN: Final = frozenset({400, 403, 404, 409})
 _STEPS_WITH_LEASE: Final = frozenset(set(Step) - {Step.ACCEPT, Step.CLEAN_UP, Step.DONE})
 
 
-class Pause:
-    """How long to wait after failures: doubling, with jitter, so that many agents do not knock in step."""
-
-    def __init__(self) -> None:
-        self._next = _SHORTEST_PAUSE_S
-
-    def reset(self) -> None:
-        """The last call was answered."""
-        self._next = _SHORTEST_PAUSE_S
-
-    def seconds(self) -> float:
-        """How long to wait now."""
-        wait = self._next * random.uniform(0.5, 1.0)  # noqa: S311 (spreads calls, hides nothing)
-        self._next = min(self._next * 2, _LONGEST_PAUSE_S)
-        return wait
-
-
 @dataclass
 class Shared:
-    """What the loops share. `stopping` ends loops that only look for work; `finished` ends all of them."""
+    """What the loops share. After `stopping` nothing new is claimed; `finished` ends all loops."""
 
     journal: Journal
     desk: Desk
     hello: Hello
     new_client: Callable[[], AgentClient]
+    foresee: Callable[[Offer], None]
     start: Callable[[Attempt], None]
     stop_attempt: Callable[[str, int], None]
     first_event: Callable[[str, int], Event]
@@ -83,6 +67,7 @@ class Shared:
     finished: threading.Event = field(default_factory=threading.Event)
     outbox_wake: threading.Event = field(default_factory=threading.Event)
     outbox_hurry: threading.Event = field(default_factory=threading.Event)
+    contact: Contact = field(default_factory=Contact)
 
     def told(self, *, urgent: bool) -> None:
         """An event was put into the outbox. The end of a job is urgent: its answer brings the next one."""
@@ -112,58 +97,74 @@ class Shared:
 def greet(shared: Shared, client: AgentClient) -> bool:
     """Say hello until it is answered; False when the agent stops first."""
     pause = Pause()
-    while not shared.stopping.is_set():
+    while not shared.finished.is_set():
         try:
             if client.hello(shared.hello).protocol == PROTOCOL:
+                shared.contact.heard()
                 return True
             log.error("controller_rejected", call="hello", problem="it speaks another protocol")
         except Unanswered as problem:
-            log.warning("controller_unanswered", call="hello", problem=str(problem))
+            shared.contact.missed("hello", problem)
         except Rejected as problem:
             log.error("controller_rejected", call="hello", problem=str(problem))
         except BrokenReply as broken:
             shared.take_broken_reply("hello", broken)
-        shared.stopping.wait(pause.seconds())
+        shared.finished.wait(pause.seconds())
     return False
 
 
 def poll_loop(shared: Shared) -> None:
-    """Ask for offers; the controller holds the answer until there is something to say."""
+    """Ask for offers and cancels; the controller holds the answer until there is something to say."""
     client = shared.new_client()
     pause = Pause()
     if not greet(shared, client):
         return
-    while not shared.stopping.is_set():
+    while not shared.finished.is_set():
+        _wait_until_derived(shared)
         began = time.monotonic()
         try:
             reply = client.poll(
-                Poll(accepting=shared.desk.accepting, slots=Slots(db=0, plain=shared.desk.free()))
+                Poll(accepting=shared.desk.accepting, slots=free_places(shared.journal, shared.desk))
             )
         except Unanswered as problem:
-            log.warning("controller_unanswered", call="poll", problem=str(problem))
-            shared.stopping.wait(pause.seconds())
+            shared.contact.missed("poll", problem)
+            shared.finished.wait(pause.seconds())
             continue
         except Rejected as problem:
             log.error("controller_rejected", call="poll", problem=str(problem))
-            shared.stopping.wait(pause.seconds())
+            shared.finished.wait(pause.seconds())
             if problem.code is ErrorCode.UNKNOWN_PROTOCOL and not greet(shared, client):
                 return
             continue
         except BrokenReply as broken:
             shared.take_broken_reply("poll", broken)
-            shared.stopping.wait(pause.seconds())
+            shared.finished.wait(pause.seconds())
             continue
+        shared.contact.heard()
         shared.take_cancels(reply.cancels)
         shared.desk.pause(reply.pause)
+        has_room = shared.desk.accepting and shared.desk.free() > 0
         shared.desk.put(reply.offers)
         shared.desk.wait_settled(5.0)
         if reply.retry_after is not None:
-            shared.stopping.wait(reply.retry_after)
-        elif time.monotonic() - began < _SHORTEST_PAUSE_S and not reply.offers:
-            # An answer at once and with nothing in it: do not run in circles.
-            shared.stopping.wait(pause.seconds())
+            shared.finished.wait(reply.retry_after)
+        elif time.monotonic() - began < contact.SHORTEST_PAUSE_S and not (reply.offers and has_room):
+            # An answer at once and with nothing in it that could be done: do not run in circles.
+            shared.finished.wait(pause.seconds())
             continue
         pause.reset()
+
+
+def _wait_until_derived(shared: Shared) -> None:
+    """Give what was just claimed a moment to turn out to be a database action or none.
+
+    A poll in that moment would say that no database place is free, and its answer can be held for long.
+    """
+    if shared.desk.places().database == 0:
+        return
+    for _look in range(_LOOKS_AT_DERIVED):
+        if are_derived(shared.journal) or shared.finished.wait(_LOOK_AGAIN_S):
+            return
 
 
 def work_loop(shared: Shared) -> None:
@@ -193,6 +194,7 @@ def _claim(shared: Shared, client: AgentClient, offer: Offer, slot: int) -> bool
         attempt = journal.intend_conflicting_claim(job, offer)
     if attempt.step is not Step.ACCEPT:
         return False
+    shared.foresee(offer)
     if attempt.number > MAX_ATTEMPT:
         journal.note(Reason.SITE_POLICY.value, "malformed", "A job was offered again and again.", job_id=job)
         journal.forget_claim(job, attempt.number)
@@ -237,7 +239,7 @@ def _ask_for(shared: Shared, client: AgentClient, attempt: Attempt) -> ClaimRepl
             return client.claim(Claim(job_id=attempt.job_id, attempt=attempt.number))
         except Unanswered as problem:
             # The claim may have been granted and only the answer lost: asking again is the way to know.
-            log.warning("controller_unanswered", call="claim", problem=str(problem))
+            shared.contact.missed("claim", problem)
             if shared.stopping.wait(pause.seconds()):
                 return None
         except Rejected as problem:
@@ -292,7 +294,7 @@ def _renew(shared: Shared, client: AgentClient, attempt: Attempt) -> bool:
     try:
         reply = client.renew(Renew(job_id=attempt.job_id, attempt=attempt.number), attempt.token or "")
     except Unanswered as problem:
-        log.warning("controller_unanswered", call="renew", problem=str(problem))
+        shared.contact.missed("renew", problem)
         return False
     except Rejected as problem:
         if problem.code is ErrorCode.STALE_ATTEMPT:
@@ -303,6 +305,7 @@ def _renew(shared: Shared, client: AgentClient, attempt: Attempt) -> bool:
     except BrokenReply as broken:
         shared.take_broken_reply("renew", broken)
         return False
+    shared.contact.heard()
     shared.take_cancels(reply.cancels)
     return True
 
@@ -325,7 +328,7 @@ def deliver_loop(shared: Shared) -> None:
         with shared.journal.transaction() as connection:
             batch = outbox.next_batch(connection)
         if batch is None:
-            shared.outbox_wake.wait(_LONGEST_PAUSE_S)
+            shared.outbox_wake.wait(contact.LONGEST_PAUSE_S)
             continue
         if _send(shared, client, batch):
             pause.reset()
@@ -343,7 +346,7 @@ def _send(shared: Shared, client: AgentClient, batch: outbox.Batch) -> bool:
     try:
         reply = client.events(Events(events=batch.events), attempt.token)
     except Unanswered as problem:
-        log.warning("controller_unanswered", call="events", problem=str(problem))
+        shared.contact.missed("events", problem)
         return False
     except Rejected as problem:
         if problem.code is ErrorCode.STALE_ATTEMPT:
@@ -364,12 +367,12 @@ def _send(shared: Shared, client: AgentClient, batch: outbox.Batch) -> bool:
     except BrokenReply as broken:
         shared.take_broken_reply("events", broken)
         return False
+    shared.contact.heard()
     sent = {event.event_id for event in batch.events}
     acknowledged = tuple(event_id for event_id in reply.acks if event_id in sent)
     with journal.transaction() as connection:
         outbox.acknowledge(connection, acknowledged)
     shared.take_cancels(reply.cancels)
     shared.desk.pause(reply.pause)
-    if any(event.stage is Stage.ENDED for event in batch.events) or reply.offers:
-        shared.desk.put(reply.offers)
+    shared.desk.add(reply.offers)
     return len(acknowledged) == len(sent)

@@ -13,12 +13,16 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from jobrunner.agent.database_policy import DatabaseSection, fault_of_file, fault_of_section
 from jobrunner.executors.base import Limits
+from jobrunner.executors.database import VARIABLE, Database
 from jobrunner.study import GitRules
 from jobrunner.sync.client import Endpoint, InsecureController, check_address
 from jobrunner.sync.messages import Slug
 
 ENTRYPOINT_LIMIT: Final = 16
+MOST_SLOTS: Final = 64
+"""As many places as the agent can tell the controller of (`messages.Slots`)."""
 _IMAGE_NAME: Final = re.compile(
     r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}:v[0-9.]+(-pre)?|[A-Za-z0-9][A-Za-z0-9._-]{0,99}:dev"
 )
@@ -64,6 +68,7 @@ class ApprovalsSection(_Section):
     allowed_signers: str = "allowed_signers"
     revoked: str | None = None
     threshold: Annotated[int, Field(ge=1, le=8)] = 1
+    database_threshold: Annotated[int, Field(ge=1, le=8)] | None = None
 
 
 class GitSection(_Section):
@@ -82,16 +87,27 @@ class ImageSection(_Section):
     environment: dict[str, str] = {}
 
 
-class LimitsSection(_Section):
-    """Numbers of the sandbox; each may be lowered here, and raised only here."""
+class HostSection(_Section):
+    """What this machine gives to all jobs together (`capacity.places`)."""
 
-    slots: Annotated[int, Field(ge=1, le=64)] = 1
+    cores: Annotated[float, Field(gt=0, le=65536)] | None = None
+    memory_mib: Annotated[int, Field(ge=16)] | None = None
+
+
+class LimitsSection(_Section):
+    """Numbers of the sandbox, for each job; each may be lowered here, and raised only here.
+
+    `slots` is how many jobs run at once; None means as many as fit.
+    """
+
+    slots: Annotated[int, Field(ge=1, le=MOST_SLOTS)] | None = None
     pids: Annotated[int, Field(ge=1, le=65536)] = 512
     memory_mib: Annotated[int, Field(ge=16)] = 8192
     cores: Annotated[float, Field(gt=0, le=1024)] = 2.0
     disk_mib: Annotated[int, Field(ge=16)] = 20480
     inodes: Annotated[int, Field(ge=1000)] = 1_000_000
     wall_clock_s: Annotated[int, Field(ge=1, le=2_592_000)] = 86400
+    stop_s: Annotated[int, Field(ge=1, le=300)] = 10
 
 
 class Policy(_Section):
@@ -104,17 +120,20 @@ class Policy(_Section):
     folders: FoldersSection
     approvals: ApprovalsSection = ApprovalsSection()
     git: GitSection
+    host: HostSection = HostSection()
     limits: LimitsSection = LimitsSection()
     projects: tuple[Slug, ...] = ()
     time_grain_s: Annotated[int, Field(ge=1, le=3600)] = 1
     images: dict[str, ImageSection]
+    database: DatabaseSection | None = None
 
 
 class Site:
     """The policy with its files read and its paths made absolute.
 
     Attributes: `policy`, `digest` (sha256 of the policy file's bytes), `high`, `medium`, `state`, `cache`
-    (folders), `endpoint`, `git_rules`, `limits`.
+    (folders), `endpoint`, `git_rules`, `limits`, `database` (what database actions read, or None),
+    `database_slots` (how many of them may run at once; 0 without a database).
     """
 
     def __init__(self, policy: Policy, digest: str, base: Path) -> None:
@@ -128,6 +147,9 @@ class Site:
         self.agent_key = self.path(policy.keys.agent_key_file)
         self.allowed_signers = self.path(policy.approvals.allowed_signers)
         self.revoked = self.path(policy.approvals.revoked) if policy.approvals.revoked else None
+        section = policy.database
+        self.database = Database(section.kind, self.path(section.file)) if section else None
+        self.database_slots = section.slots if section else 0
 
     def path(self, text: str) -> Path:
         """A path of the policy file, relative to the folder of that file."""
@@ -176,6 +198,14 @@ class Site:
         except ValueError as error:
             raise PolicyProblem(f"git: {error}.") from error
 
+    def check_database(self) -> None:
+        """Raise PolicyProblem when the database file cannot be handed to jobs."""
+        if self.policy.database is None or self.database is None:
+            return
+        fault = fault_of_file(self.database, public=self.policy.database.public, cache=self.cache)
+        if fault is not None:
+            raise PolicyProblem(f"database.{fault}")
+
     def limits(self) -> Limits:
         """The sandbox's numbers of this site."""
         section = self.policy.limits
@@ -186,6 +216,7 @@ class Site:
             disk=section.disk_mib * 2**20,
             inodes=section.inodes,
             wall_clock_s=section.wall_clock_s,
+            stop_s=section.stop_s,
         )
 
 
@@ -237,6 +268,23 @@ def parse_policy(raw: bytes, path: Path) -> Policy:
             f"limits.inodes: a disk of {policy.limits.disk_mib} MiB is too small for so many files; "
             f"allow at most {policy.limits.disk_mib * 2**20 // _BYTES_AN_INODE}, or raise limits.disk_mib."
         )
+    for name, image in policy.images.items():
+        if VARIABLE in image.environment:
+            raise PolicyProblem(f"images.{name}.environment: {VARIABLE} comes from [database]; take it out.")
+    lower = policy.approvals.database_threshold
+    if lower is not None and lower < policy.approvals.threshold:
+        raise PolicyProblem(
+            "approvals.database_threshold: it must not be below approvals.threshold; raise it."
+        )
+    if policy.database is not None:
+        fault = fault_of_section(
+            policy.database,
+            slots=policy.limits.slots or MOST_SLOTS,
+            image_ids={image.id for image in policy.images.values()},
+            addresses=(policy.controller.url, *policy.git.allowed),
+        )
+        if fault is not None:
+            raise PolicyProblem(f"database.{fault}")
     return policy
 
 
@@ -256,6 +304,7 @@ def load_site(path: Path) -> Site:
         raise PolicyProblem(
             f"keys.agent_key_file: {site.agent_key} cannot be read; make one with `jobrunner agent init`."
         ) from error
+    site.check_database()
     return site
 
 

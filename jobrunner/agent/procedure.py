@@ -4,28 +4,33 @@ Each step may run again from its beginning. It ends by moving the journal on, to
 tells it; a step that raises Ended ends the attempt instead.
 """
 
-import errno
 import shutil
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
 from jobrunner.agent import clock
-from jobrunner.agent.approvals import check_approval
-from jobrunner.agent.attempt_values import action_run, exit_facts, exit_outcome, staging_folder
-from jobrunner.agent.derive import PIPELINE_LIMIT, derive
+from jobrunner.agent.approving import Approving
+from jobrunner.agent.attempt_values import (
+    action_run,
+    exit_facts,
+    exit_outcome,
+    is_database,
+    staging_folder,
+)
+from jobrunner.agent.derive import derive
+from jobrunner.agent.dispatch import Closed, Desk
 from jobrunner.agent.journal import Attempt, Journal, Step
 from jobrunner.agent.outcome import Ended, Outcome, end
+from jobrunner.agent.pins import Pins
 from jobrunner.agent.policy import Site
 from jobrunner.agent.report import Reporter
 from jobrunner.agent.results import Results
+from jobrunner.agent.tries import is_hopeless, pause
 from jobrunner.executors.base import (
     ActionRun,
-    ContainerLost,
     EngineError,
     Executor,
     Limits,
@@ -35,7 +40,8 @@ from jobrunner.privacy.runs import InputChanged, InputMissing, stage_inputs
 from jobrunner.study import (
     GitRules,
     IntakeError,
-    Mirrors,
+    Stop,
+    Stopped,
     check_branch,
     check_commit,
     extract,
@@ -45,8 +51,7 @@ from jobrunner.sync.vocabulary import ExitClass, Reason, Stage
 
 log = structlog.get_logger()
 
-_TRIES_OF_A_STEP: Final = 5
-_LONGEST_PAUSE_S: Final = 30.0
+_DATABASE_PATIENCE_S: Final = 120.0
 _STEPS_WITH_CONTAINER: Final = frozenset({Step.START, Step.WAIT, Step.COLLECT})
 _SITE_POLICY_DETAILS: Final = frozenset({"sandbox", "runtime"})
 
@@ -57,9 +62,11 @@ class Tools:
 
     site: Site
     journal: Journal
+    desk: Desk
     reporter: Reporter
+    approving: Approving
     executor: Executor
-    mirrors: Mirrors
+    pins: Pins
     git_rules: GitRules
     limits: Limits
     results: Results
@@ -72,6 +79,7 @@ class Procedure:
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
+        self._stops: dict[tuple[str, int], Stop] = {}
         self._steps: dict[Step, Callable[[Attempt], None]] = {
             Step.VERIFY: self._verify,
             Step.FETCH: self._fetch,
@@ -86,8 +94,16 @@ class Procedure:
     def run(self, job_id: str, number: int) -> None:
         """Take an attempt from the step it is at to its end; returns when nothing of it is left.
 
-        Whatever goes wrong, the attempt stays this thread's: a slot is free only when it is done.
+        Whatever goes wrong, the attempt stays this thread's: a slot is free only when it is done. The one
+        exception is an attempt that waits for a database place when the agent drains: it is left as it is.
         """
+        stop = self._stops[job_id, number] = Stop()
+        try:
+            self._run(job_id, number, stop)
+        finally:
+            del self._stops[job_id, number]
+
+    def _run(self, job_id: str, number: int, stop: Stop) -> None:
         failures = 0
         while True:
             try:
@@ -98,7 +114,7 @@ class Procedure:
                 # Nothing that one job meets may end the thread, and with it the site's hold on the job.
                 failures += 1
                 log.warning("step_failed", job=job_id, attempt=number, tries=failures, exc_info=problem)
-                time.sleep(min(2.0**failures, _LONGEST_PAUSE_S))
+                pause(failures, stop)
 
     def _is_over(self, job_id: str, number: int, failures: int) -> bool:
         """Do the step that the attempt is at; True when there is none left."""
@@ -111,8 +127,14 @@ class Procedure:
             self._steps[attempt.step](attempt)
         except Ended as ended:
             self._end(attempt, ended.outcome)
+        except Stopped:
+            # Why stands in the journal, which is looked at before anything else is done.
+            return False
+        except Closed:
+            log.info("left", job=job_id, attempt=number, step=attempt.step)
+            return True
         except Exception as problem:
-            if not _is_hopeless(attempt, problem, failures):
+            if not is_hopeless(attempt, problem, failures):
                 raise
             log.exception("given_up", job=job_id, attempt=number, step=attempt.step)
             message = f"Step {attempt.step.value} failed: {type(problem).__name__}."
@@ -120,14 +142,28 @@ class Procedure:
         return False
 
     def stop(self, job_id: str, number: int) -> None:
-        """Kill the container of an attempt that shall not go on; its own thread does the rest."""
+        """Have an attempt end that shall not go on, at whatever step it is; why, the journal says already.
+
+        Its own thread does the rest. Returns when its container is dead, if there was one.
+        """
+        stop = self._stops.get((job_id, number))
+        if stop is not None:
+            stop.ask()
+        failures = 0
+        while not self._is_stopped(job_id, number):
+            failures += 1
+            pause(failures)
+
+    def _is_stopped(self, job_id: str, number: int) -> bool:
         attempt = self._tools.journal.get(job_id, number)
         if attempt is None or attempt.step not in (Step.START, Step.WAIT):
-            return
+            return True
         try:
             self._tools.executor.stop(self._action_run(attempt))
         except EngineError as problem:
             log.warning("stop_failed", job=job_id, attempt=number, problem=str(problem))
+            return False
+        return True
 
     # --- steps ---
 
@@ -156,27 +192,20 @@ class Procedure:
             check_commit(offer.commit)
         except IntakeError as error:
             raise _intake_end(error) from error
-        payload, digest = self._approved(attempt)
+        payload, digest = tools.approving.first(offer)
         tools.journal.accept_approval(payload.project, payload.serial, digest)
         tools.journal.advance(attempt, Step.FETCH)
 
-    def _approved(self, attempt: Attempt) -> Any:
-        tools = self._tools
-        return check_approval(
-            attempt.offer,
-            tools.site,
-            highest_serial=tools.journal.highest_serial(attempt.offer.project),
-            now=clock.now(),
-        )
-
     def _fetch(self, attempt: Attempt) -> None:
-        tools, offer = self._tools, attempt.offer
+        tools, offer, stop = self._tools, attempt.offer, self._stops[attempt.key]
         try:
-            pinned = tools.mirrors.pin(offer.repo, offer.branch, offer.commit)
-            pipeline_file = pinned.read_file("project.yaml", PIPELINE_LIMIT)
-            derived = derive(pipeline_file, offer.action, tools.site.policy)
-            tree = extract(pinned, tools.site.cache / "trees", tools.git_rules)
+            pin = tools.pins.pin(offer, stop)
+            derived = derive(pin.pipeline_file, offer.action, tools.site.policy)
+            if derived.dataset is not None:
+                tools.approving.check(offer, derived.dataset)
+            tree = extract(pin.commit, tools.site.cache / "trees", tools.git_rules, stop)
         except IntakeError as error:
+            tools.pins.forget(offer)
             raise _intake_end(error) from error
         if not tools.executor.image_present(derived.image_section.id):
             raise end(
@@ -188,7 +217,7 @@ class Procedure:
             attempt,
             Step.STAGE,
             facts={
-                "tree": pinned.tree,
+                "tree": pin.commit.tree,
                 "tree_folder": str(tree),
                 "image_id": derived.image_section.id,
                 "entrypoint": derived.image_section.entrypoint,
@@ -197,11 +226,14 @@ class Procedure:
                 "patterns": derived.patterns,
                 "environment": derived.image_section.environment,
                 "actions": derived.actions,
+                "dataset": derived.dataset,
             },
         )
 
     def _stage(self, attempt: Attempt) -> None:
         tools = self._tools
+        if is_database(attempt):
+            self._take_database_place(attempt)
         runs = [tools.results.current_run(attempt, need) for need in attempt.facts["needs"]]
         try:
             staged = stage_inputs(runs, staging_folder(tools.site, attempt))
@@ -212,14 +244,27 @@ class Procedure:
         inputs = [[one.path, one.sha256, one.action, one.job_id, one.attempt] for one in staged.files]
         tools.journal.advance(attempt, Step.START, facts={"inputs": inputs})
 
+    def _take_database_place(self, attempt: Attempt) -> None:
+        """Only the commit says that this is a database action: an offer of it may have come as anything."""
+        tools = self._tools
+        if tools.desk.places().database == 0:
+            raise end(Reason.DATABASE_NOT_ALLOWED, "image", "This site has no database for actions any more.")
+        if not tools.desk.take_database(
+            attempt.facts["slot"], self._stops[attempt.key], _DATABASE_PATIENCE_S
+        ):
+            raise end(
+                Reason.INTERNAL_ERROR,
+                "database",
+                "All database places (database.slots) were busy while this job kept others from starting.",
+            )
+
     def _start(self, attempt: Attempt) -> None:
         tools = self._tools
         run = self._action_run(attempt)
-        with ThreadPoolExecutor(1) as beside:
-            # The approval is looked at again while the workspace is made; nothing starts before both.
-            approved = beside.submit(self._approved, attempt)
-            self._sandboxed(lambda: tools.executor.prepare(run))
-            approved.result()
+        # The approval is looked at again while the workspace is made; nothing starts before both.
+        approved = tools.approving.begin(attempt.offer, attempt.facts.get("dataset"))
+        self._sandboxed(lambda: tools.executor.prepare(run))
+        approved.result()
         self._sandboxed(lambda: tools.executor.start(run))
         begun = clock.now()
         tools.journal.advance(
@@ -243,11 +288,12 @@ class Procedure:
 
     def _collect(self, attempt: Attempt) -> None:
         tools = self._tools
-        self._approved(attempt)
+        approved = tools.approving.begin(attempt.offer, attempt.facts.get("dataset"))
         outcome = exit_outcome(attempt)
         if outcome is not None:
+            approved.result()
             raise Ended(outcome)
-        tools.results.collect(attempt, self._action_run(attempt))
+        tools.results.collect(attempt, self._action_run(attempt), allowed=approved.result)
         tools.journal.advance(attempt, Step.DELIVER)
 
     def _deliver(self, attempt: Attempt) -> None:
@@ -342,18 +388,3 @@ class Procedure:
 
 def _intake_end(error: IntakeError) -> Ended:
     return end(Reason(error.reason), error.detail, error.message)
-
-
-def _is_hopeless(attempt: Attempt, problem: Exception, failures: int) -> bool:
-    """Whether trying this step again makes no sense, so that the attempt ends as lost.
-
-    What is finished is never given up: publishing and cleaning up go on until they are through. While a
-    container may run, only its certain loss ends the attempt. A full disk passes.
-    """
-    if attempt.step in (Step.DELIVER, Step.CLEAN_UP):
-        return False
-    if isinstance(problem, ContainerLost):
-        return True
-    if attempt.step is Step.WAIT or (isinstance(problem, OSError) and problem.errno == errno.ENOSPC):
-        return False
-    return failures + 1 >= _TRIES_OF_A_STEP

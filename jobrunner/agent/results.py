@@ -1,10 +1,10 @@
 """From what a job wrote to the stores: collect, check, record, publish (threats.md section 4)."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from jobrunner.agent import clock
 from jobrunner.agent.attempt_values import workspace_of
-from jobrunner.agent.dispatch import CHECKING_UID
+from jobrunner.agent.dispatch import checking_uid_of
 from jobrunner.agent.journal import Attempt, Step
 from jobrunner.agent.outcome import Outcome, end
 from jobrunner.executors.base import ActionRun, Executor
@@ -14,6 +14,7 @@ from jobrunner.privacy.checking import Checker, check_files
 from jobrunner.privacy.collect import OutputsMissing, OutputsRefused, collect
 from jobrunner.privacy.confined_process import Launcher
 from jobrunner.privacy.manifest import ManifestBroken
+from jobrunner.privacy.outputs import Collection
 from jobrunner.privacy.records import RecordBroken, RunFacts, RunInput, RunRecord
 from jobrunner.privacy.runs import RunFinished, RunFolder, read_run
 from jobrunner.sync.vocabulary import Reason
@@ -56,19 +57,47 @@ class Results:
         except (FileNotFoundError, RecordBroken):
             return False
 
-    def collect(self, attempt: Attempt, run: ActionRun) -> None:
+    def collect(self, attempt: Attempt, run: ActionRun, allowed: Callable[[], object]) -> None:
         """Fill and finish the attempt's run folder; a folder that is finished already is left as it is.
 
-        Raises Ended with outputs_missing or outputs_refused.
+        `allowed` returns once it is certain that collecting is still allowed, raising Ended when it is not:
+        nothing in the workspace is read before. Raises Ended with outputs_missing or outputs_refused.
         """
         try:
             folder = RunFolder.create(self.areas.high, attempt.job_id, attempt.number)
         except RunFinished:
             return
-        self._save_log(folder, run)
+        checking_uid = checking_uid_of(attempt.facts["slot"])
+        checker = Checker(self._launcher, checking_uid, checking_uid)
+        try:
+            # Its process gets ready while the collector works.
+            checker.begin()
+            self._save_log(folder, run)
+            collection = self._collected(attempt, run, folder, allowed)
+            _append(folder, collection.notes)
+            report = check_files(
+                collection.files,
+                checker=checker,
+                log=folder.log,
+                log_name=f"metadata/{attempt.offer.action}.log",
+                subject={
+                    "project": attempt.offer.project,
+                    "workspace": workspace_of(attempt),
+                    "job": attempt.job_id,
+                    "commit": attempt.offer.commit,
+                },
+            )
+        finally:
+            checker.stop()
+        folder.finish(_facts(attempt, Reason.COMPLETED), collection, report)
+
+    def _collected(
+        self, attempt: Attempt, run: ActionRun, folder: RunFolder, allowed: Callable[[], object]
+    ) -> Collection:
         facts = attempt.facts
         try:
             with self._executor.open_outputs(run) as root:
+                allowed()
                 collection = collect(
                     root,
                     [(pattern, level) for pattern, level in facts["patterns"]],
@@ -88,20 +117,7 @@ class Results:
             raise end(Reason.OUTPUTS_MISSING, "", "\n".join(_missing(missing))) from missing
         except OutputsRefused as refused:
             raise end(Reason.OUTPUTS_REFUSED, "", "\n".join(_refused(refused))) from refused
-        _append(folder, collection.notes)
-        report = check_files(
-            collection.files,
-            checker=Checker(self._launcher, CHECKING_UID, CHECKING_UID),
-            log=folder.log,
-            log_name=f"metadata/{attempt.offer.action}.log",
-            subject={
-                "project": attempt.offer.project,
-                "workspace": workspace_of(attempt),
-                "job": attempt.job_id,
-                "commit": attempt.offer.commit,
-            },
-        )
-        folder.finish(_facts(attempt, Reason.COMPLETED), collection, report)
+        return collection
 
     def keep_failure(self, attempt: Attempt, run: ActionRun, outcome: Outcome) -> None:
         """Record an attempt without outputs: its log, with the reason at the end in plain words."""

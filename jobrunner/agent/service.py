@@ -4,13 +4,11 @@ import fcntl
 import logging
 import os
 import shutil
-import signal
-import socket
 import sys
 import threading
-import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -18,8 +16,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jobrunner import __version__
 from jobrunner.agent import clock
 from jobrunner.agent.approvals import check_signers_file
-from jobrunner.agent.attempt_values import staging_name
+from jobrunner.agent.approving import Approving
+from jobrunner.agent.attempt_values import is_database, staging_name
+from jobrunner.agent.capacity import places, this_machine
+from jobrunner.agent.control import ControlSocket, Word
 from jobrunner.agent.dispatch import Desk
+from jobrunner.agent.ending import Ending
 from jobrunner.agent.journal import Attempt, Journal, Step
 from jobrunner.agent.loops import (
     Shared,
@@ -30,6 +32,8 @@ from jobrunner.agent.loops import (
     poll_loop,
     work_loop,
 )
+from jobrunner.agent.overview import overview_value, running_value
+from jobrunner.agent.pins import Pins
 from jobrunner.agent.policy import PolicyProblem, Site, load_site
 from jobrunner.agent.procedure import Procedure, Tools
 from jobrunner.agent.report import Reporter
@@ -47,8 +51,7 @@ from jobrunner.sync.vocabulary import Reason, Runtime, Stage
 
 log = structlog.get_logger()
 
-_LAST_WORDS_S: Final = 10.0
-_ABORT_S: Final = 30.0
+_BEFORE_DATABASE_PLACE: Final = frozenset({Step.VERIFY, Step.FETCH, Step.STAGE})
 
 
 class AlreadyRunning(Exception):
@@ -62,15 +65,15 @@ class Agent:
         self._site = site
         self._executor = executor
         self._journal = Journal(site.state / "agent.db")
-        self._desk = Desk(site.policy.limits.slots)
-        self._workers: set[threading.Thread] = set()
+        self._desk = Desk(places(site.policy, this_machine()), site.database_slots)
+        self._workers: set[tuple[str, int]] = set()
         self._workers_changed = threading.Condition()
-        self._terms = 0
         self._launcher = Launcher()
-        self._signals, self._signal_writer = socket.socketpair()
+        self._started = clock.now()
         reporter = Reporter(_key(site), site.policy.time_grain_s)
         endpoint = site.endpoint()
         git_rules = site.git_rules()
+        approving = Approving(site, self._journal)
         self._shared = Shared(
             journal=self._journal,
             desk=self._desk,
@@ -82,17 +85,21 @@ class Agent:
                 policy_digest=site.digest,
             ),
             new_client=lambda: AgentClient(endpoint),
+            foresee=approving.foresee,
             start=self._start_worker,
             stop_attempt=self._stop_attempt,
             first_event=lambda job, number: reporter.stage(job, number, Stage.PREPARING),
         )
+        self._ending = Ending(self._shared, self._take_up)
         self._procedure = Procedure(
             Tools(
                 site=site,
                 journal=self._journal,
+                desk=self._desk,
                 reporter=reporter,
+                approving=approving,
                 executor=executor,
-                mirrors=_mirrors(site, git_rules),
+                pins=Pins(_mirrors(site, git_rules)),
                 git_rules=git_rules,
                 limits=site.limits(),
                 results=Results(Areas(site.high, site.medium), executor, self._launcher, site.policy.backend),
@@ -102,8 +109,9 @@ class Agent:
         )
 
     def run(self) -> int:
-        """Work until TERM (finish what runs) or a second TERM (end what runs). Returns the exit status."""
-        self._hear_signals()
+        """Work until told to drain or to abort (`ending`). Returns the exit status."""
+        self._ending.hear_signals()
+        control = ControlSocket(self._site.state, self._answers())
         self._launcher.start()
         unfinished = self._journal.open_attempts()
         self._sweep(unfinished)
@@ -115,31 +123,38 @@ class Agent:
             ).start()
         self._make_ready()
         log.info("ready", backend=self._site.policy.backend, mode=self._site.policy.mode, version=__version__)
-        self._shared.stopping.wait()
+        self._ending.wait_for_claims()
         self._wait_for_workers()
-        self._say_last_words()
+        self._ending.say_last_words()
         self._shared.finished.set()
         self._launcher.stop()
+        control.close()
         log.info("stopped")
         return 0
 
     # --- work ---
 
     def _start_worker(self, attempt: Attempt) -> None:
-        def work() -> None:
-            try:
-                self._procedure.run(attempt.job_id, attempt.number)
-            finally:
-                with self._workers_changed:
-                    self._workers.discard(threading.current_thread())
-                    self._workers_changed.notify_all()
-            self._desk.give_back(attempt.facts["slot"])
-            self._make_ready()
-
-        thread = threading.Thread(target=work, name=f"{attempt.job_id}-{attempt.number}", daemon=True)
+        """Work on an attempt in a thread of its own, unless one does already."""
+        if self._ending.aborting:
+            # Its claim was on its way when all others were cancelled.
+            self._journal.wish_cancel(attempt.job_id, attempt.number, Reason.BY_SITE)
         with self._workers_changed:
-            self._workers.add(thread)
-        thread.start()
+            if attempt.key in self._workers:
+                return
+            self._workers.add(attempt.key)
+        name = f"{attempt.job_id}-{attempt.number}"
+        threading.Thread(target=self._work, args=(attempt,), name=name, daemon=True).start()
+
+    def _work(self, attempt: Attempt) -> None:
+        try:
+            self._procedure.run(*attempt.key)
+        finally:
+            with self._workers_changed:
+                self._workers.discard(attempt.key)
+                self._workers_changed.notify_all()
+        self._desk.give_back(attempt.facts["slot"])
+        self._make_ready()
 
     def _make_ready(self) -> None:
         try:
@@ -155,7 +170,8 @@ class Agent:
     def _resume(self, unfinished: list[Attempt]) -> None:
         for attempt in unfinished:
             if attempt.step is not Step.ACCEPT:
-                self._desk.occupy(attempt.facts["slot"])
+                holds_database = is_database(attempt) and attempt.step not in _BEFORE_DATABASE_PLACE
+                self._desk.occupy(attempt.facts["slot"], database=holds_database)
                 log.info("resumed", job=attempt.job_id, attempt=attempt.number, step=attempt.step)
                 self._start_worker(attempt)
         intents = [attempt for attempt in unfinished if attempt.step is Step.ACCEPT]
@@ -169,8 +185,10 @@ class Agent:
             slot = self._desk.take_free()
             if slot is None:
                 self._journal.forget_claim(attempt.job_id, attempt.number)
-            elif not accept(self._shared, client, attempt, slot):
+                continue
+            if not accept(self._shared, client, attempt, slot):
                 self._desk.give_back(slot)
+            self._desk.claimed()
 
     def _sweep(self, unfinished: list[Attempt]) -> None:
         keep = {f"jr-{attempt.job_id}-{attempt.number}" for attempt in unfinished}
@@ -190,56 +208,59 @@ class Agent:
         log.error("halted", problem=message)
         self._desk.halt()
 
-    # --- the end ---
-
-    def _hear_signals(self) -> None:
-        """Hand signals to a thread of their own.
-
-        A handler runs in the main thread, which may hold a lock just then, or sleep on while the kernel gave
-        the signal to another thread. The number that goes into the socket is heard in any case.
-        """
-        self._signal_writer.setblocking(False)
-        signal.set_wakeup_fd(self._signal_writer.fileno())
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda _number, _frame: None)
-        threading.Thread(target=self._listen, name="signals", daemon=True).start()
-
-    def _listen(self) -> None:
-        while True:
-            for number in self._signals.recv(16):
-                self._on_signal(number)
-
-    def _on_signal(self, number: int) -> None:
-        self._terms += 1
-        if self._terms == 1:
-            log.info("draining", signal=number)
-            self._desk.close()
-            self._shared.stopping.set()
-        elif self._terms == 2:
-            log.warning("aborting", signal=number)
-            threading.Thread(target=self._abort, daemon=True).start()
-            # Whatever hangs, the process ends. Nothing that ended waits for this timer: the thread of signals
-            # is a daemon, and so is what it starts.
-            threading.Timer(_ABORT_S + _LAST_WORDS_S, os._exit, args=(1,)).start()
-
-    def _abort(self) -> None:
-        for attempt in self._journal.open_attempts():
-            self._journal.wish_cancel(attempt.job_id, attempt.number, Reason.BY_SITE)
-            self._stop_attempt(attempt.job_id, attempt.number)
+    def _take_up(self, attempt: Attempt) -> None:
+        """Work again on an attempt that was left when the agent began to drain."""
+        self._desk.occupy(attempt.facts["slot"])
+        self._start_worker(attempt)
 
     def _wait_for_workers(self) -> None:
         with self._workers_changed:
             self._workers_changed.wait_for(lambda: not self._workers)
 
-    def _say_last_words(self) -> None:
-        """Give the outbox a moment; what cannot be sent now is sent after the next start."""
-        deadline = time.monotonic() + _LAST_WORDS_S
-        while time.monotonic() < deadline:
-            with self._journal.transaction() as connection:
-                if outbox.waiting(connection) == 0:
-                    return
-            self._shared.told(urgent=True)
-            time.sleep(0.05)
+    # --- the operator ---
+
+    def _state(self) -> str:
+        if self._ending.aborting:
+            return "aborting"
+        if self._ending.draining:
+            return "draining"
+        if self._desk.halted:
+            return "halted, since the sandbox is not what it must be (see the incidents)"
+        if self._desk.paused:
+            return "paused by the controller"
+        return "working"
+
+    def _overview(self) -> dict[str, Any]:
+        waiting = self._desk.waiting_for_database()
+        with self._journal.transaction() as connection:
+            events = outbox.waiting(connection)
+        return overview_value(
+            state=self._state(),
+            started=self._started,
+            answered=self._shared.contact.answered,
+            problem=self._shared.contact.problem,
+            places=self._desk.places(),
+            waiting_events=events,
+            running=[
+                running_value(attempt, waits_for_database=attempt.facts["slot"] in waiting)
+                for attempt in self._journal.open_attempts()
+                if attempt.step is not Step.ACCEPT
+            ],
+        )
+
+    def _answers(self) -> dict[Word, Callable[[], dict[str, Any]]]:
+        def after(act: Callable[[], None]) -> Callable[[], dict[str, Any]]:
+            def answer() -> dict[str, Any]:
+                act()
+                return self._overview()
+
+            return answer
+
+        return {
+            Word.STATUS: self._overview,
+            Word.DRAIN: after(self._ending.drain),
+            Word.ABORT: after(self._ending.abort),
+        }
 
 
 def _mirrors(site: Site, git_rules: GitRules) -> Mirrors:

@@ -1,22 +1,13 @@
-"""What the site's operator sees of the agent: read from the journal, nothing is asked or changed."""
+"""What the site's operator sees: what the running agent says of itself, and what its journal holds."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
+from jobrunner.agent import clock
+from jobrunner.agent.control import NoAnswer, NotRunning, Word, say
 from jobrunner.agent.journal import Attempt, Journal, Step
+from jobrunner.agent.overview import overview_lines, plain, time_text
 from jobrunner.agent.policy import load_site
-
-
-def _time(second: int) -> str:
-    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _plain(text: str) -> str:
-    """The text with every sign that a terminal would obey, or would not show, written as its code."""
-    return "".join(
-        character if character.isprintable() else f"\\u{{{ord(character):x}}}" for character in text
-    )
 
 
 def _line(attempt: Attempt) -> str:
@@ -25,21 +16,31 @@ def _line(attempt: Attempt) -> str:
         if attempt.outcome is None
         else f"{attempt.outcome.exit_class.value}/{attempt.outcome.reason.value}"
     )
-    where = end if attempt.step is Step.DONE else f"{end or 'running'}, at step {attempt.step.value}"
+    where = end if attempt.step is Step.DONE else f"{end or 'not ended'}, at step {attempt.step.value}"
     detail = "" if attempt.outcome is None or not attempt.outcome.detail else f" ({attempt.outcome.detail})"
     return (
-        f"{_time(attempt.created)}  {attempt.offer.project}  {_plain(attempt.offer.action)}  "
+        f"{time_text(attempt.created)}  {attempt.offer.project}  {plain(attempt.offer.action)}  "
         f"{attempt.job_id}-{attempt.number}  {where}{detail}"
     )
 
 
+def _now_lines(state: Path) -> Iterator[str]:
+    try:
+        yield from overview_lines(say(state, Word.STATUS), now=clock.now())
+    except NotRunning as ended:
+        yield f"The agent is not running{'; it ended all of a sudden' if ended.died else ''}."
+    except NoAnswer as problem:
+        yield f"The agent does not answer: {problem}."
+
+
 def status_lines(policy_file: Path, last: int) -> Iterator[str]:
-    """Lines about the newest attempts and incidents of the agent with this policy file."""
+    """Lines about the agent with this policy file, its newest attempts and incidents."""
     site = load_site(policy_file)
     place = site.state / "agent.db"
     if not place.exists():
         yield ("The agent has not run yet: there is no journal.")
         return
+    yield from _now_lines(site.state)
     journal = Journal(place)
     attempts = journal.recent(last)
     yield (f"{len(attempts)} newest attempts (UTC):" if attempts else "No attempt yet.")
@@ -47,9 +48,9 @@ def status_lines(policy_file: Path, last: int) -> Iterator[str]:
         yield ("  " + _line(attempt))
         if attempt.outcome is not None and attempt.outcome.message:
             for line in attempt.outcome.message.split("\n"):
-                yield (f"      {_plain(line)}")
+                yield (f"      {plain(line)}")
     incidents = journal.incidents(last)
     yield (f"{len(incidents)} newest incidents:" if incidents else "No incident.")
     for second, job_id, number, reason, detail, message in incidents:
         about = "" if job_id is None else f"  {job_id}-{number}"
-        yield (f"  {_time(second)}{about}  {reason} {detail}: {_plain(message)}")
+        yield (f"  {time_text(second)}{about}  {reason} {detail}: {plain(message)}")

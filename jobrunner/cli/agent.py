@@ -11,6 +11,8 @@ app = typer.Typer(help="The agent inside a data centre (for its admins).", no_ar
 
 PolicyFile = Annotated[Path, typer.Argument(help="The site's policy file, as `agent init` wrote it.")]
 
+Wait = Annotated[bool, typer.Option(help="Wait until the agent has ended, and say what still runs.")]
+
 
 @app.command()
 def init(
@@ -25,11 +27,29 @@ def init(
         list[str] | None, typer.Option(help="NAME:VERSION=sha256:ID; can be given again.")
     ] = None,
     mode: Annotated[str, typer.Option(help="production, dev or test.")] = "production",
+    database: Annotated[
+        str | None, typer.Option(help="The file that database actions may read: sqlite=PATH or duckdb=PATH.")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Its slug, which an approval must name.")] = None,
+    database_image: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME:VERSION of an --image that may have it; can be given again."),
+    ] = None,
+    database_public: Annotated[
+        bool, typer.Option("--database-public", help="Everybody may read it, as in a demonstration.")
+    ] = False,
 ) -> None:
     """Write a commented policy file and the agent's key; print the public key for the controller."""
-    from jobrunner.agent.first_files import AlreadyThere, write_first_files
+    from jobrunner.agent.first_files import AlreadyThere, FirstDatabase, write_first_files
     from jobrunner.agent.policy import PolicyProblem
 
+    first_database = None
+    if database is not None and dataset and database_image:
+        first_database = FirstDatabase(database, dataset, tuple(database_image), database_public)
+    elif database is not None:
+        raise Stop("--database needs --dataset SLUG and --database-image NAME:VERSION; add them.")
+    elif dataset or database_image or database_public:
+        raise Stop("--dataset, --database-image and --database-public belong to --database; add it.")
     try:
         public_key = write_first_files(
             folder,
@@ -39,6 +59,7 @@ def init(
             git=git,
             data=data.absolute(),
             images=image or [],
+            database=first_database,
         )
     except AlreadyThere as error:
         raise Stop(f"{error} already exists and was left as it is. Remove it first to start anew.") from error
@@ -60,7 +81,10 @@ def init(
 
 @app.command()
 def run(policy: PolicyFile) -> None:
-    """Run the agent until it is told to stop: TERM lets running jobs finish, a second TERM ends them."""
+    """Run the agent until it is told to end.
+
+    `agent drain` or TERM lets running jobs finish, `agent abort` or a second TERM ends them.
+    """
     from jobrunner.agent.journal import JournalProblem
     from jobrunner.agent.policy import PolicyProblem
     from jobrunner.agent.service import AlreadyRunning, serve
@@ -73,11 +97,41 @@ def run(policy: PolicyFile) -> None:
 
 
 @app.command()
+def drain(
+    policy: PolicyFile,
+    wait: Wait = True,
+) -> None:
+    """Have the agent start nothing new, finish what runs, tell it, and end."""
+    _end(policy, "drain", wait)
+
+
+@app.command()
+def abort(
+    policy: PolicyFile,
+    wait: Wait = True,
+) -> None:
+    """Have the agent end what runs, as cancelled by the site, and end within a minute."""
+    _end(policy, "abort", wait)
+
+
+def _end(policy: Path, word: str, wait: bool) -> None:
+    from jobrunner.agent.control import Word
+    from jobrunner.agent.operating import CannotEnd, end_lines
+    from jobrunner.agent.policy import PolicyProblem
+
+    try:
+        for line in end_lines(policy, Word(word), wait=wait):
+            print(line, flush=True)
+    except (PolicyProblem, CannotEnd) as error:
+        raise Stop(str(error)) from error
+
+
+@app.command()
 def status(
     policy: PolicyFile,
     last: Annotated[int, typer.Option(min=1, max=1000, help="How many attempts and refusals to show.")] = 20,
 ) -> None:
-    """Show what the agent is doing, and the exact reasons that never leave this site."""
+    """Show whether the agent runs, what it is doing, and the exact reasons that never leave this site."""
     from jobrunner.agent.journal import JournalProblem
     from jobrunner.agent.policy import PolicyProblem
     from jobrunner.agent.status import status_lines

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jobrunner.demo.show import Running
 
 _STYLES: Final = {"succeeded": "green", "failed": "red", "refused": "yellow", "cancelled": "magenta"}
+_REPORT: Final = "output/report.md"
 _PASSED_ON: Final = ("DEMO_DIR", "DEMO_EXIT", "XDG_CACHE_HOME", "COLUMNS", "TERM")
 
 
@@ -118,6 +119,7 @@ def _print_table(results: "list[ActionOutcome]") -> None:
 def _print_places(up: "Running", results: "list[ActionOutcome]") -> None:
     """Where the outputs lie, and what went wrong."""
     high, medium = (up.workspace(area) for area in ("high", "medium"))
+    print(f"\nThe data centre's database, which only the action extract could read:\n  {up.folder.database}")
     _print_paths(
         "Row-level data, for later actions only:",
         high,
@@ -133,6 +135,8 @@ def _print_places(up: "Running", results: "list[ActionOutcome]") -> None:
         medium,
         [f"{path}.txt" for result in results for path in result.withheld],
     )
+    if (medium / _REPORT).exists():
+        print(f"\nThe whole study on one page:\n  {medium / _REPORT}")
     for result in results:
         if not result.succeeded:
             print(f"\n{result.action}: {result.state}, {result.reason.replace('_', ' ')}. {result.why}")

@@ -87,7 +87,9 @@ def status(
         return
     from rich.console import Console
 
-    Console().print(_table(_get(base, request_id)))
+    found = _get(base, request_id)
+    Console().print(_table(found))
+    _say_what_next(found)
 
 
 def cancel(
@@ -223,6 +225,24 @@ def _table(found: dict[str, Any]) -> "Table":
     return table
 
 
+def _what_next(job: dict[str, Any]) -> list[str]:
+    """What to do about a job that went wrong, and where its log lies, in the controller's fixed sentences."""
+    if job["state"] not in ("failed", "refused"):
+        return []
+    return [f"Next: {job['next_step']}", job["log"]]
+
+
+def _say_what_next(found: dict[str, Any]) -> None:
+    for job in found["jobs"]:
+        lines = _what_next(job)
+        if lines:
+            typer.echo(
+                f"\n{job['action']}: {job['state']} ({job['reason'].replace('_', ' ')}) - {job['why']}"
+            )
+        for line in lines:
+            typer.echo(f"  {line}")
+
+
 def _watch(base: str, request_id: str) -> None:
     """Show the request until all its jobs have ended; exit status 1 unless all succeeded."""
     from rich.console import Console
@@ -236,6 +256,7 @@ def _watch(base: str, request_id: str) -> None:
                 time.sleep(_LOOK_EVERY_S)
                 found = _get(base, request_id)
                 live.update(_table(found), refresh=True)
+        _say_what_next(found)
     else:
         found = _print_changes(base, found)
     if any(job["state"] != "succeeded" for job in found["jobs"]):
@@ -253,6 +274,8 @@ def _print_changes(base: str, found: dict[str, Any]) -> dict[str, Any]:
                 typer.echo(
                     f"{job['action']}: {job['state']} ({job['reason'].replace('_', ' ')}) - {job['why']}"
                 )
+                for line in _what_next(job):
+                    typer.echo(f"  {line}")
                 sys.stdout.flush()
         if found["finished"]:
             return found

@@ -68,7 +68,6 @@ def _stream_terms(chosen: Configuration) -> StreamTerms:
         viewers=chosen.stream_viewers,
         viewers_of_one_address=chosen.stream_viewers_of_one_address,
         heartbeat_s=chosen.stream_heartbeat_s,
-        patience_s=chosen.patience_s,
     )
 
 

@@ -22,7 +22,7 @@ AGENT_PATHS: Final = "/api/v1/agent/"
 _POLICY: Final = "; ".join(
     (
         "default-src 'self'",
-        "script-src 'none'",
+        "script-src 'self'",
         "object-src 'none'",
         "base-uri 'none'",
         "form-action 'self'",

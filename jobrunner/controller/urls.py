@@ -3,15 +3,33 @@
 from django.urls import path
 
 from jobrunner.controller.api.researcher import api
-from jobrunner.controller.feed import views
+from jobrunner.controller.feed import atom, data_views, error_views, place_views, views
+
+PART = {"part": True}
+"""For an address that gives only the part of a page that changes while somebody looks at it."""
 
 urlpatterns = [
     path("", views.front, name="front"),
-    path("feed.json", views.feed_json, name="feed-json"),
+    path("feed.atom", atom.feed_atom, name="feed-atom"),
+    path("projects/<str:slug>.atom", atom.feed_atom, name="project-atom"),
+    path("runs", views.runs, name="runs"),
     path("jobs/<str:request_id>", views.job_request, name="job-request"),
+    path("jobs/<str:request_id>/history", views.history, name="history"),
+    path("jobs/<str:request_id>/data.json", data_views.job_request_json, name="job-request-json"),
+    path("projects/", place_views.projects, name="projects"),
+    path("projects/<slug:slug>", place_views.project, name="project"),
+    path("backends/", place_views.backends, name="backends"),
+    path("backends/<slug:slug>", place_views.backend, name="backend"),
+    path("about", place_views.about, name="about"),
+    path("feed.json", data_views.feed_json, name="feed-json"),
+    path("live/front", views.front_part, name="front-part"),
+    path("live/runs", views.runs, PART, name="runs-part"),
+    path("live/jobs/<str:request_id>", views.job_request, PART, name="job-request-part"),
+    path("live/projects/<slug:slug>", place_views.project, PART, name="project-part"),
+    path("live/backends/<slug:slug>", place_views.backend, PART, name="backend-part"),
     path("api/v1/", api.urls),
 ]
-handler400 = views.bad_request
-handler403 = views.forbidden
-handler404 = views.not_found
-handler500 = views.server_error
+handler400 = error_views.bad_request
+handler403 = error_views.forbidden
+handler404 = error_views.not_found
+handler500 = error_views.server_error

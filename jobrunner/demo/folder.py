@@ -6,9 +6,9 @@ import os
 import secrets
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +18,16 @@ BRANCH: Final = "main"
 _MADE_BY: Final = "jobrunner demo"
 # Below the range that the kernel hands out by itself, so that a kept port stays free.
 _PORTS: Final = range(20000, 30000)
-_PARTS: Final = ("study", "git", "data-controller", "site", "site-data", "controller", "logs")
+_PARTS: Final = (
+    "study",
+    "git",
+    "data-controller",
+    "site",
+    "site-data",
+    "site-database",
+    "controller",
+    "logs",
+)
 
 
 class DemoProblem(Exception):
@@ -30,14 +39,14 @@ class Kept:
     """What must stay the same from run to run: addresses are part of the approval.
 
     `backend` differs from folder to folder, since an agent clears away what else bears its name.
-    `image_id` is the id in the agent's policy, empty before there is one. `ready` is set when everything
-    was registered.
+    `image_ids` are those in the agent's policy, by name, empty before there are any. `ready` is set when
+    everything was registered.
     """
 
     backend: str
     git_port: int
     controller_port: int
-    image_id: str = ""
+    image_ids: Mapping[str, str] = field(default_factory=dict)
     ready: bool = False
 
 
@@ -76,6 +85,11 @@ class DemoFolder:
     def site_data(self) -> Path:
         """What lies inside the data centre: high, medium, state, cache."""
         return self.root / "site-data"
+
+    @property
+    def database(self) -> Path:
+        """The data centre's database."""
+        return self.root / "site-database" / "flchain.sqlite"
 
     @property
     def controller(self) -> Path:

@@ -1,7 +1,7 @@
 """The first run of a demo: everything that people do once, done with the commands that they would use.
 
-The researcher's study, the data controller's signed approval, the site's policy and key, the controller's
-register: afterwards all of it lies in the demo's folder, to be looked at.
+The researcher's study, the data controller's signed approval, the site's policy, key and database, the
+controller's register: afterwards all of it lies in the demo's folder, to be looked at.
 """
 
 import os
@@ -11,15 +11,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from jobrunner.demo import flchain, study_repository
+from jobrunner.demo import database, flchain, study_repository
 from jobrunner.demo.folder import BRANCH, PROJECT, DemoFolder, DemoProblem, Kept, keep
 from jobrunner.demo.programs import environment, line_with, run
 
-IMAGE: Final = "python:v2"
+DATABASE_IMAGE: Final = "sqlrunner:v1"
+IMAGES: Final = ("python:v2", DATABASE_IMAGE)
 
 _RESEARCHER: Final = "ada"
 _DISK_MIB: Final = 2048
-_MEMORY_MIB: Final = 2048
+_MEMORY_MIB: Final = 1024
 
 
 def git_address(kept: Kept) -> str:
@@ -46,7 +47,9 @@ def controller_environment(folder: DemoFolder, kept: Kept) -> dict[str, str]:
     )
 
 
-def register(folder: DemoFolder, kept: Kept, image_id: str, progress: Callable[[str], None]) -> Kept:
+def register(
+    folder: DemoFolder, kept: Kept, image_ids: Mapping[str, str], progress: Callable[[str], None]
+) -> Kept:
     """Do it all and return what is kept from now on. Raises DemoProblem."""
     for place in (folder.git, folder.data_controller, folder.logs):
         place.mkdir(mode=0o755)
@@ -57,10 +60,11 @@ def register(folder: DemoFolder, kept: Kept, image_id: str, progress: Callable[[
     except flchain.DataProblem as problem:
         raise DemoProblem(str(problem)) from problem
     progress("making the study's repository")
-    study_repository.make(folder, cohort, study_address(kept))
+    study_repository.make(folder, study_address(kept))
 
-    progress("making the data centre: policy, key, image")
-    public_key = _make_site(folder, kept, image_id)
+    progress(f"making the data centre: database of {flchain.PEOPLE:,} people, policy, key")
+    database.make(cohort, folder.database)
+    public_key = _make_site(folder, kept, image_ids)
 
     progress("registering project, data centre and researcher at the controller")
     run(["controller", "migrate"], env)
@@ -97,19 +101,21 @@ def register(folder: DemoFolder, kept: Kept, image_id: str, progress: Callable[[
         "JOBRUNNER_BACKEND": kept.backend,
     }
     _write_secret(folder, "researcher.env", "".join(f"export {k}={v}\n" for k, v in settings.items()))
-    done = replace(kept, image_id=image_id, ready=True)
+    done = replace(kept, image_ids=image_ids, ready=True)
     keep(folder, done)
     return done
 
 
-def use_image(folder: DemoFolder, kept: Kept, image_id: str) -> Kept:
-    """Put the id of a newly built image into the site's policy, as its admin would."""
-    if kept.image_id == image_id:
+def use_images(folder: DemoFolder, kept: Kept, image_ids: Mapping[str, str]) -> Kept:
+    """Put the ids of newly built images into the site's policy, as its admin would."""
+    if kept.image_ids == image_ids:
         return kept
     policy = folder.site / "agent.toml"
     text = policy.read_text(encoding="utf-8")
-    policy.write_text(text.replace(kept.image_id, image_id), encoding="utf-8")
-    done = replace(kept, image_id=image_id)
+    for name, image_id in image_ids.items():
+        text = text.replace(kept.image_ids[name], image_id)
+    policy.write_text(text, encoding="utf-8")
+    done = replace(kept, image_ids=image_ids)
     keep(folder, done)
     return done
 
@@ -120,20 +126,23 @@ def researcher_environment(folder: DemoFolder) -> dict[str, str]:
     return environment(**dict(re.findall(r"^export (\w+)=(\S+)$", text, re.MULTILINE)))
 
 
-def _make_site(folder: DemoFolder, kept: Kept, image_id: str) -> str:
+def _make_site(folder: DemoFolder, kept: Kept, image_ids: Mapping[str, str]) -> str:
     printed = run(
         [
             *("agent", "init", str(folder.site), "--backend", kept.backend, "--mode", "dev"),
             *("--controller", controller_address(kept), "--data", str(folder.site_data)),
-            *("--git", git_address(kept), "--image", f"{IMAGE}={image_id}"),
+            *("--git", git_address(kept)),
+            *(word for name in IMAGES for word in ("--image", f"{name}={image_ids[name]}")),
+            *("--database", f"sqlite={folder.database}", "--dataset", database.DATASET),
+            *("--database-image", DATABASE_IMAGE, "--database-public"),
         ],
         environment(),
     )
     policy = folder.site / "agent.toml"
     text = policy.read_text(encoding="utf-8")
-    # A laptop may have less than a data centre.
+    # A laptop may have less than a data centre, and should run two jobs at once.
     limits = {
-        "cores": f"{min(2.0, float(os.cpu_count() or 1))}",
+        "cores": f"{min(1.0, (os.cpu_count() or 1) / 2)}",
         "disk_mib": f"{_DISK_MIB}",
         "memory_mib": f"{_MEMORY_MIB}",
     }
@@ -162,6 +171,7 @@ def _approve(folder: DemoFolder, kept: Kept, env: Mapping[str, str]) -> None:
         [
             *("approval", "new", "--project", PROJECT, "--site", kept.backend),
             *("--repo", study_address(kept), "--branch", BRANCH, "--days", "365"),
+            *("--database", "--dataset", database.DATASET),
         ],
         env,
     )

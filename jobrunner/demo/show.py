@@ -16,13 +16,13 @@ from jobrunner.demo.git_server import GitServer
 from jobrunner.demo.outcome import ActionOutcome, outcomes
 from jobrunner.demo.programs import Program, environment, line_with, run, watch
 from jobrunner.demo.registration import (
-    IMAGE,
+    IMAGES,
     controller_address,
     controller_environment,
     register,
     researcher_environment,
     study_address,
-    use_image,
+    use_images,
 )
 from jobrunner.executors import images
 from jobrunner.executors.image_build import ImageError
@@ -122,16 +122,16 @@ def running(root: Path, progress: Progress) -> Iterator[Running]:
     """Everything up, in the folder `root`; all of it down again at the end. Raises DemoProblem."""
     with ExitStack() as stack:
         folder, kept = stack.enter_context(opened(root))
-        progress(f"the image {IMAGE} (built once, which takes a minute or two)")
+        progress(f"the images {' and '.join(IMAGES)} (built once, which takes a minute or two)")
         try:
-            image_id = images.ensure(IMAGE, progress)
+            image_ids = {name: images.ensure(name, progress) for name in IMAGES}
         except ImageError as problem:
             raise DemoProblem(str(problem)) from problem
         if kept.ready:
-            kept = use_image(folder, kept, image_id)
+            kept = use_images(folder, kept, image_ids)
             run(["controller", "migrate"], controller_environment(folder, kept))
         else:
-            kept = register(folder, kept, image_id, progress)
+            kept = register(folder, kept, image_ids, progress)
         progress("starting git host, controller and agent")
         stack.enter_context(GitServer(folder.git, kept.git_port))
         controller = Program(

@@ -22,8 +22,8 @@ def template() -> Path:
     raise DemoProblem("there are no project templates beside this program; install jobrunner again.")
 
 
-def make(folder: DemoFolder, cohort: bytes, url: str) -> None:
-    """Make both repositories, with one commit of the template and the public `cohort` (CSV).
+def make(folder: DemoFolder, url: str) -> None:
+    """Make both repositories, with one commit of the template.
 
     `url` is where the bare one will be served; the checkout fetches from there and pushes to the folder.
     """
@@ -31,8 +31,6 @@ def make(folder: DemoFolder, cohort: bytes, url: str) -> None:
     bare.mkdir(parents=True)
     _git(bare, "init", "--quiet", "--bare", f"--initial-branch={BRANCH}")
     shutil.copytree(template(), folder.study, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder.study / "data").mkdir(exist_ok=True)
-    (folder.study / "data" / "flchain.csv").write_bytes(cohort)
     _git(folder.study, "init", "--quiet", f"--initial-branch={BRANCH}")
     # So that whoever tries the demo can commit in it.
     _git(folder.study, "config", "user.name", _NAME)

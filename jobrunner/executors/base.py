@@ -14,6 +14,8 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import BinaryIO, Final, Protocol
 
+from jobrunner.executors.database import VARIABLE, Database
+
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 GIB: Final = 1024 * MIB
@@ -31,7 +33,7 @@ class SandboxRefused(Exception):
     """The sandbox cannot be had as the profile asks, so nothing was started.
 
     `detail` is one word of a closed list for the journal: sandbox (the walls), volume (the image
-    declares one), runtime, image (it is not here), disk_low.
+    declares one), runtime, image (it is not here), database (the file cannot be handed out), disk_low.
     `message` is for the operator; it never leaves the site.
     """
 
@@ -94,8 +96,9 @@ class ActionRun:
 
     `tree` is the checked tree of the commit, `inputs` the view of pinned inputs above it; both are
     only read. `folders` are made in the job's own layer before it starts. `environment` holds only
-    what site policy keeps for this image. Raises ValueError when a field has a form that could not
-    be put safely into a name, a path or a mount option.
+    what site policy keeps for this image. `database` is what a database action may read, None for
+    every other action. Raises ValueError when a field has a form that could not be put safely into a
+    name, a path or a mount option.
     """
 
     agent_id: str
@@ -112,6 +115,7 @@ class ActionRun:
     limits: Limits = field(default_factory=Limits)
     environment: Mapping[str, str] = field(default_factory=dict)
     runtime: str = "runc"
+    database: Database | None = None
 
     def __post_init__(self) -> None:
         if not _AGENT_ID.fullmatch(self.agent_id):
@@ -129,6 +133,8 @@ class ActionRun:
         for name, value in self.environment.items():
             if not name or "=" in name or "\0" in name + value:
                 raise ValueError(f"environment name {name!r} cannot be set")
+        if VARIABLE in self.environment:
+            raise ValueError(f"{VARIABLE} is set for a database alone")
         for folder in self.folders:
             check_folder(folder)
         for path in (self.tree, *([self.inputs] if self.inputs else [])):
@@ -199,11 +205,15 @@ class SandboxProfile:
     """The walls around a run: `config` and `host` with the engine's keys, and the whole environment.
 
     `seccomp` is a list of allowed system calls as inline JSON; None keeps the engine's default list.
+    `database_mount` and `database_environment` come on top for a run with a database, and for no other;
+    the mount's source is the attempt's own view of the file.
     """
 
     config: Mapping[str, object]
     host: Mapping[str, object]
     environment: Mapping[str, object]
+    database_mount: Mapping[str, object]
+    database_environment: Mapping[str, object]
     masked_paths: frozenset[str]
     readonly_paths: frozenset[str]
     seccomp: str | None
@@ -289,6 +299,15 @@ PROFILE: Final = SandboxProfile(
             "OMP_NUM_THREADS": attrgetter("limits.threads"),
         }
     ),
+    database_mount=MappingProxyType(
+        {
+            "Type": "bind",
+            "Target": attrgetter("database.target"),
+            "ReadOnly": True,
+            "BindOptions": MappingProxyType({"Propagation": "rprivate"}),
+        }
+    ),
+    database_environment=MappingProxyType({VARIABLE: attrgetter("database.url")}),
     # The engine's own defaults; a newer engine may hide more, never less.
     masked_paths=frozenset(
         {
@@ -320,11 +339,14 @@ class Executor(Protocol):
         ...
 
     def prepare(self, run: ActionRun) -> None:
-        """Make the attempt's disk and its workspace. Nothing runs yet."""
+        """Make the attempt's disk, its workspace and its container, and compare that with the profile.
+
+        Nothing runs yet.
+        """
         ...
 
     def start(self, run: ActionRun) -> None:
-        """Create the container, compare it with the profile, start it.
+        """Start the container that `prepare` made, or make it again after the agent was killed in between.
 
         If it runs or has ended already, nothing happens. If it was created and never started, it is
         made again. Needs `prepare` before.

@@ -5,9 +5,12 @@ deleted; nothing of it ever reaches another one.
 """
 
 import errno
+import fcntl
 import os
 import secrets
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -21,14 +24,11 @@ def take(pool: Path, limits: Limits, destination: Path) -> None:
 
     Raises SandboxRefused when the host has no room for a full disk, OSError when mkfs fails.
     """
-    check_room(destination.parent.parent, limits)
-    for ready in pool.glob(f"{_kind(limits)}-*.img"):
-        try:
-            ready.rename(destination)
-            return
-        except FileNotFoundError:
-            continue  # another attempt took it
-    _make(pool, limits).rename(destination)
+    # One at a time: two that look for room at the same moment would both find the same.
+    with _locked(pool):
+        check_room(destination.parent.parent, limits)
+        ready = next(pool.glob(f"{_kind(limits)}-*.img"), None)
+        (ready or _make(pool, limits)).rename(destination)
 
 
 def fill(pool: Path, limits: Limits, count: int) -> None:
@@ -65,6 +65,16 @@ def check_room(attempts: Path, limits: Limits) -> None:
             f"a disk of {limits.disk} bytes is asked for and {promised} are promised to others, "
             f"but only {free} are free; free some space or lower the disk limit in the site policy",
         )
+
+
+@contextmanager
+def _locked(pool: Path) -> Iterator[None]:
+    lock = os.open(pool, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _kind(limits: Limits) -> str:

@@ -5,6 +5,7 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, BinaryIO, Final
 
 from jobrunner.executors import disks, engine_call, workspace
 from jobrunner.executors.base import (
+    JOB_UIDS,
     MIB,
     PROFILE,
     ActionRun,
@@ -23,13 +25,14 @@ from jobrunner.executors.base import (
     Limits,
     SandboxRefused,
 )
-from jobrunner.executors.engine import Engine, cgroup_is_gone
+from jobrunner.executors.engine import Engine, NameTaken, cgroup_is_gone
 from jobrunner.executors.workspace import Workspace
 
 # The wait call is renewed this often, so that an engine which went away is noticed.
 _LONGEST_WAIT_S: Final = 600.0
 # How long the kernel may take to give up the cgroup of a dead container.
 _CGROUP_DEADLINE_S: Final = 10.0
+_PREPARED_AT_ONCE: Final = len(JOB_UIDS)
 
 
 class DockerExecutor(Executor):
@@ -45,11 +48,17 @@ class DockerExecutor(Executor):
         self._work = work
         self._pool_size = pool_size
         self._engine = Engine(engine_url)
+        # Name and id of containers that this process made, compared with the profile, and did not start yet.
+        self._made: dict[str, str] = {}
+        self._beside = ThreadPoolExecutor(_PREPARED_AT_ONCE, thread_name_prefix="disk")
+        # An id stands for exactly these bytes for ever; that the image is still there, create says.
+        self._image_configs: dict[str, Mapping[str, Any]] = {}
         if not self._engine.filters_calls():
             raise SandboxRefused("sandbox", "the engine runs containers without its seccomp list")
 
     def close(self) -> None:
         """Give the connections to the engine back."""
+        self._beside.shutdown()
         self._engine.close()
 
     def make_ready(self, limits: Limits) -> None:
@@ -59,34 +68,69 @@ class DockerExecutor(Executor):
 
     def image_present(self, image_id: str) -> bool:
         """See base.Executor."""
-        return self._engine.image(image_id) is not None
+        return self._image_config(image_id) is not None
 
     def prepare(self, run: ActionRun) -> None:
         """See base.Executor."""
         space = self._space(run.name)
         with _host("prepare the workspace"):
-            workspace.prepare(space, run)
-        self._engine.make_volume(run.name, workspace.overlay(space, run), run.labels)
+            workspace.claim(space, run)
+        # The engine mounts the workspace when it starts the container, so the disk may come last.
+        disk = self._beside.submit(workspace.make_disk, space, run)
+        try:
+            self._engine.make_volume(run.name, workspace.overlay(space, run), run.labels)
+            self._make_container(run)
+        finally:
+            with _host("prepare the workspace"):
+                disk.result()
 
     def start(self, run: ActionRun) -> None:
         """See base.Executor."""
-        seen = self._engine.inspect(run.name)
-        if seen is not None:
-            self._check_owner(run, seen)
-            if seen["State"]["Status"] != "created":
-                return
-            self._engine.remove(run.name, force=False)
         space = self._space(run.name)
         workspace.claim_uid(space, run)
         if not space.ready.exists():
             raise EngineError(f"{run.name} was not prepared")
+        if run.name not in self._made:
+            self._make_container(run)
+        container = self._made.pop(run.name, None)
+        if container is None:
+            return
         try:
-            self._create(run)
-            self._engine.start(run.name)
+            # By id: what was compared is what starts.
+            self._engine.start(container)
         except SandboxRefused:
             # Only here: after any other error it may have started, and nothing may run twice.
             self._engine.remove(run.name, force=False)
             raise
+
+    def _make_container(self, run: ActionRun) -> None:
+        """Have a container that never started and is what the profile asks; leave one that did start."""
+        config = self._image_config(run.image_id)
+        if config is None:
+            raise SandboxRefused("image", f"the engine has no image {run.image_id}")
+        if config.get("Volumes"):
+            raise SandboxRefused("volume", f"image {run.image_id} declares a VOLUME, which has no size limit")
+        body = engine_call.create_body(PROFILE, run, config, self._space(run.name).database_file)
+        try:
+            made, warnings = self._engine.create(run.name, body)
+        except NameTaken:
+            if self._was_started(run):
+                return
+            self._engine.remove(run.name, force=False)
+            made, warnings = self._engine.create(run.name, body)
+        try:
+            self._check_made(made, run, body, config, warnings)
+        except SandboxRefused:
+            self._engine.remove(run.name, force=False)
+            raise
+        self._made[run.name] = made
+
+    def _was_started(self, run: ActionRun) -> bool:
+        seen = self._engine.inspect(run.name)
+        if seen is None:
+            return False
+        self._check_owner(run, seen)
+        return bool(seen["State"]["Status"] != "created")
 
     def wait(self, run: ActionRun, deadline_s: float | None = None) -> Exit:
         """See base.Executor."""
@@ -168,18 +212,25 @@ class DockerExecutor(Executor):
     def _space(self, name: str) -> Workspace:
         return Workspace(self._work, name)
 
-    def _create(self, run: ActionRun) -> None:
-        image = self._engine.image(run.image_id)
-        if image is None:
-            raise SandboxRefused("image", f"the engine has no image {run.image_id}")
-        config: Mapping[str, Any] = image.get("Config") or {}
-        if config.get("Volumes"):
-            raise SandboxRefused("volume", f"image {run.image_id} declares a VOLUME, which has no size limit")
-        body = engine_call.create_body(PROFILE, run, config)
-        warnings = self._engine.create(run.name, body)
+    def _image_config(self, image_id: str) -> Mapping[str, Any] | None:
+        if image_id not in self._image_configs:
+            image = self._engine.image(image_id)
+            if image is None:
+                return None
+            self._image_configs[image_id] = image.get("Config") or {}
+        return self._image_configs[image_id]
+
+    def _check_made(
+        self,
+        made: str,
+        run: ActionRun,
+        body: Mapping[str, Any],
+        config: Mapping[str, Any],
+        warnings: list[str],
+    ) -> None:
         if warnings:
             raise SandboxRefused("sandbox", f"the engine warns: {'; '.join(warnings)[:1000]}")
-        seen = self._engine.inspect(run.name)
+        seen = self._engine.inspect(made)
         if seen is None:
             raise EngineError(f"{run.name} is gone right after it was created")
         wrong = engine_call.differences(PROFILE, body, seen, config, run.name)
@@ -223,6 +274,7 @@ class DockerExecutor(Executor):
         self._engine.remove(name, force=True)
 
     def _remove(self, name: str) -> None:
+        self._made.pop(name, None)
         self._remove_container(name)
         space = self._space(name)
         with _host("remove the workspace"):

@@ -22,6 +22,10 @@ _CGROUPS: Final = (
 )
 
 
+class NameTaken(EngineError):
+    """A container of this name is there already."""
+
+
 class Engine:
     """One engine. Every call raises EngineError when there is no proper answer in time."""
 
@@ -60,19 +64,23 @@ class Engine:
         if (got["Driver"], got["Options"], got["Labels"]) != ("local", dict(options), dict(labels)):
             raise SandboxRefused("sandbox", f"the engine has another volume with the name {name}")
 
-    def create(self, name: str, body: dict[str, Any]) -> list[str]:
-        """Make a container; returns the engine's warnings. Raises SandboxRefused."""
+    def create(self, name: str, body: dict[str, Any]) -> tuple[str, list[str]]:
+        """Make a container; returns its id and the engine's warnings. Raises SandboxRefused, NameTaken."""
         with _errors("create the container"):
             try:
                 made = self._client.create_container_from_config(body, name)
             except docker.errors.NotFound as error:
                 raise SandboxRefused("image", f"the engine has no image {body['Image']}") from error
-        return list(made.get("Warnings") or [])
+            except docker.errors.APIError as error:
+                if error.status_code != 409:
+                    raise
+                raise NameTaken(f"there is a container {name} already") from error
+            return str(made["Id"]), list(made.get("Warnings") or [])
 
-    def start(self, name: str) -> None:
+    def start(self, container: str) -> None:
         """Start a container. Raises SandboxRefused when the engine finds a setting wrong only now."""
         with _errors("start the container"):
-            self._client.start(name)
+            self._client.start(container)
 
     def inspect(self, name: str) -> dict[str, Any] | None:
         """Everything the engine knows of a container; None when there is none."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from jobrunner.executors.base import ActionRun, SandboxProfile
@@ -11,11 +12,19 @@ from jobrunner.executors.base import ActionRun, SandboxProfile
 _FROM_IMAGE: Final = ("ExposedPorts", "Shell", "OnBuild")
 
 
-def create_body(profile: SandboxProfile, run: ActionRun, image: Mapping[str, Any]) -> dict[str, Any]:
-    """The body of the create call. `image` is the config of the image, as the engine inspects it."""
+def create_body(
+    profile: SandboxProfile, run: ActionRun, image: Mapping[str, Any], database_file: Path | None = None
+) -> dict[str, Any]:
+    """The body of the create call. `image` is the config of the image, as the engine inspects it.
+
+    `database_file` is what a run with a database gets to read; for any other run nothing is mounted.
+    """
     body = _value(profile.config, run)
     body["Env"] = environment(profile, run, image)
     body["HostConfig"] = _value(profile.host, run)
+    if run.database is not None:
+        mount = {**_value(profile.database_mount, run), "Source": str(database_file)}
+        body["HostConfig"]["Mounts"].append(mount)
     if profile.seccomp is not None:
         body["HostConfig"]["SecurityOpt"].append(f"seccomp={_compact(profile.seccomp)}")
     return dict(body)
@@ -24,6 +33,8 @@ def create_body(profile: SandboxProfile, run: ActionRun, image: Mapping[str, Any
 def environment(profile: SandboxProfile, run: ActionRun, image: Mapping[str, Any]) -> list[str]:
     """The whole environment: ours, what policy keeps, and every other name of the image unset."""
     values = {**_value(profile.environment, run), **run.environment}
+    if run.database is not None:
+        values.update(_value(profile.database_environment, run))
     for entry in image.get("Env") or []:
         name = entry.partition("=")[0]
         values.setdefault(name, None)
@@ -113,15 +124,27 @@ def _part(seen: Mapping[str, Any], *keys: str) -> dict[str, Any]:
 
 
 def _mounts(body: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {"Type": m["Type"], "Name": m["Source"], "Destination": m["Target"], "Driver": "local", "RW": True}
-        for m in body["HostConfig"].get("Mounts", [])
-    ]
+    """The mounts of the body as the engine reports them of a container, by their place inside."""
+    asked = body["HostConfig"].get("Mounts", [])
+    return sorted((_reported(mount) for mount in asked), key=_destination)
+
+
+def _reported(mount: Mapping[str, Any]) -> dict[str, Any]:
+    both = {"Type": mount["Type"], "Destination": mount["Target"], "RW": not mount.get("ReadOnly")}
+    if mount["Type"] == "volume":
+        return {**both, "Name": mount["Source"], "Driver": "local"}
+    return {**both, "Source": mount["Source"], "Propagation": mount["BindOptions"]["Propagation"]}
 
 
 def _seen_mounts(seen: Mapping[str, Any]) -> list[dict[str, Any]]:
-    # Source is where the engine keeps the volume, Mode how it labels it; the rest is compared.
-    return [
-        {key: value for key, value in mount.items() if key not in ("Source", "Mode")}
+    # Source is where the engine keeps a volume, Mode how it labels a mount; the rest is compared.
+    unknown = {"volume": ("Source", "Mode")}
+    found = [
+        {key: value for key, value in mount.items() if key not in unknown.get(mount.get("Type"), ("Mode",))}
         for mount in seen["Mounts"]
     ]
+    return sorted(found, key=_destination)  # the engine lists them in any order
+
+
+def _destination(mount: Mapping[str, Any]) -> str:
+    return str(mount.get("Destination"))

@@ -15,6 +15,7 @@ import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -57,6 +58,7 @@ _DROP: Final = frozenset(
 )
 # Folders that the engine mounts over, with their modes: runc gives that of /tmp to the tmpfs on it.
 _MOUNT_POINTS: Final = {"dev": 0o755, "proc": 0o755, "sys": 0o755, "tmp": 0o1777, "workspace": 0o755}
+_CACHES: Final = shutil.ignore_patterns("__pycache__")
 _COMPILE: Final = (
     'chroot "$1" python3 -m compileall -q -f --invalidation-mode unchecked-hash '
     "/usr/lib/python3 /usr/lib/python3.* /usr/local/lib"
@@ -69,7 +71,11 @@ class ImageError(EngineError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """One folder of deploy/images: recipe.toml and the files that it names."""
+    """One folder of deploy/images: recipe.toml and the files that it names.
+
+    `own` are Python packages of the folder that are installed beside the wheels. `programs` are paths in
+    the image and the executable files of the folder that become them.
+    """
 
     folder: Path
     name: str
@@ -81,6 +87,8 @@ class Recipe:
     requirements: str | None
     python: str
     without: tuple[str, ...]
+    own: tuple[str, ...]
+    programs: dict[str, str]
 
 
 def read_recipe(folder: Path) -> Recipe:
@@ -98,6 +106,8 @@ def read_recipe(folder: Path) -> Recipe:
             requirements=text.get("wheels", {}).get("requirements"),
             python=text.get("wheels", {}).get("python", ""),
             without=tuple(text.get("wheels", {}).get("without", ())),
+            own=tuple(text.get("own", {}).get("packages", ())),
+            programs=dict(text.get("programs", {})),
         )
     except (OSError, KeyError, tomllib.TOMLDecodeError) as error:
         raise ImageError(f"the image recipe in {folder} cannot be read: {error}") from error
@@ -125,7 +135,7 @@ def build_layer(recipe: Recipe, wrapper: Path, scratch: Path, progress: Progress
 
 
 def _wheels(recipe: Recipe, scratch: Path) -> Path:
-    """A tar file of the installed wheels, with paths relative to /usr/local/lib."""
+    """A tar file of the installed wheels and our own packages, with paths relative to /usr/local/lib."""
     packages = Path(f"python{recipe.python}") / "dist-packages"
     place = scratch / "wheels" / packages
     machine = platform.machine()
@@ -146,18 +156,24 @@ def _wheels(recipe: Recipe, scratch: Path) -> Path:
     _call(command, recipe)
     for pattern in ("bin", *recipe.without):
         for unwanted in list(place.glob(pattern)):
-            shutil.rmtree(unwanted)
+            if unwanted.is_dir():
+                shutil.rmtree(unwanted)
+            else:
+                unwanted.unlink()
+    for package in recipe.own:
+        shutil.copytree(recipe.folder / package, place / package, ignore=_CACHES)
     path = scratch / "wheels.tar"
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
-        archive.add(place, str(packages), filter=_plain_owner)
+        archive.add(place, str(packages), filter=partial(_plain, recipe))
     shutil.rmtree(scratch / "wheels")
     return path
 
 
-def _plain_owner(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+def _plain(recipe: Recipe, entry: tarfile.TarInfo) -> tarfile.TarInfo:
     entry.uid = entry.gid = 0
     entry.uname = entry.gname = "root"
     entry.mode = 0o755 if entry.isdir() else 0o644
+    entry.mtime = _epoch(recipe)
     return entry
 
 
@@ -219,17 +235,19 @@ def _without_shells(source: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
 
 
 def _add_own(target: tarfile.TarFile, recipe: Recipe, wrapper: Path) -> None:
-    """Add the mount points, the wrapper, and the links of the recipe."""
+    """Add the mount points, the wrapper, and the programs and links of the recipe."""
     for folder, mode in _MOUNT_POINTS.items():
         mount_point = tarfile.TarInfo(folder)
         mount_point.type = tarfile.DIRTYPE
         mount_point.mode = mode
         mount_point.mtime = _epoch(recipe)
         target.addfile(mount_point)
-    entry = tarfile.TarInfo(_WRAPPER)
-    entry.mode = 0o755
-    entry.mtime = _epoch(recipe)
-    _put(target, entry, wrapper.read_bytes())
+    programs = {path.lstrip("/"): recipe.folder / file for path, file in recipe.programs.items()}
+    for path, file in sorted({_WRAPPER: wrapper, **programs}.items()):
+        entry = tarfile.TarInfo(path)
+        entry.mode = 0o755
+        entry.mtime = _epoch(recipe)
+        _put(target, entry, file.read_bytes())
     for path, points_to in sorted(recipe.links.items()):
         link = tarfile.TarInfo(path.lstrip("/"))
         link.type = tarfile.SYMTYPE
@@ -245,4 +263,6 @@ def _put(target: tarfile.TarFile, entry: tarfile.TarInfo, content: bytes) -> Non
 
 def files_of(recipe: Recipe) -> Iterable[Path]:
     """Every file that the built image depends on."""
-    return sorted(path for path in recipe.folder.rglob("*") if path.is_file())
+    return sorted(
+        path for path in recipe.folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    )

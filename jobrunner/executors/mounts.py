@@ -5,7 +5,7 @@ import errno
 import fcntl
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,7 @@ MS_NOSUID: Final = 2
 MS_NODEV: Final = 4
 MS_NOEXEC: Final = 8
 MS_REMOUNT: Final = 32
+MS_BIND: Final = 4096
 UMOUNT_NOFOLLOW: Final = 8
 
 _LOOP_CTL_GET_FREE: Final = 0x4C82
@@ -59,9 +60,25 @@ def mount_image(image: Path, point: Path) -> None:
         _mount(device.path, point, "ext4", MS_NOSUID | MS_NODEV, "noinit_itable")
 
 
+def mount_layers(lower: Sequence[Path], point: Path) -> None:
+    """Mount an overlay of at least two read-only layers at `point`, the first one on top. Raises OSError.
+
+    The paths must need no escape in an overlay's options.
+    """
+    flags = MS_RDONLY  # as the kernel makes every overlay without an upper layer
+    flags |= MS_NOSUID
+    flags |= MS_NODEV
+    flags |= MS_NOEXEC
+    _mount("overlay", point, "overlay", flags, f"lowerdir={':'.join(map(str, lower))}")
+
+
 def remount_read_only(point: Path) -> None:
-    """Make a mount read-only, nosuid, nodev and noexec. Raises OSError (EBUSY: somebody writes)."""
-    flags = MS_REMOUNT
+    """Make a mount read-only, nosuid, nodev and noexec. Raises OSError (EBUSY: somebody writes).
+
+    The flags are those of the mount, not of the file system, which would first write everything to the disk:
+    what is read through this mount is copied and thrown away.
+    """
+    flags = MS_REMOUNT | MS_BIND
     flags |= MS_RDONLY
     flags |= MS_NOSUID
     flags |= MS_NODEV

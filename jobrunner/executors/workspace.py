@@ -1,6 +1,7 @@
 """The folders of one attempt: its disk, the upper layer that the job writes, and what is read after.
 
-<work>/attempts/<name>/   agent (a link that names the owner), disk.img, disk/ (mount point), ready, late
+<work>/attempts/<name>/   agent (a link that names the owner), disk.img, disk/ (mount point), ready, late,
+                          database/ (database_view.py, for a run with one)
 <work>/pool/              disks made ahead
 <work>/uids/<uid>         a link that names the attempt which has this uid now
 
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from jobrunner.executors import disks, mounts
+from jobrunner.executors import database_view, disks, mounts
 from jobrunner.executors.base import JOB_UIDS, ActionRun, EngineError, SandboxRefused, check_mountable
 
 # Fewer free blocks than this, and a write of ordinary size has failed.
@@ -57,6 +58,14 @@ class Workspace:
         return self.root / "late"
 
     @property
+    def database(self) -> Path:
+        return self.root / "database"
+
+    @property
+    def database_file(self) -> Path:
+        return database_view.file_of(self.database)
+
+    @property
     def owner(self) -> Path:
         return self.root / "agent"
 
@@ -73,16 +82,25 @@ def open_work(work: Path) -> None:
     disks.drop_half_made(work / "pool")
 
 
-def prepare(space: Workspace, run: ActionRun) -> None:
-    """Make and mount the attempt's disk, its layers and its folders, all of the job's own uid.
+def claim(space: Workspace, run: ActionRun) -> None:
+    """Take what the attempt needs before its container can be described: uid, folder, view of the database.
 
-    Once `ready` is there the layers are never touched again: the job may have written to them.
-    Raises SandboxRefused, OSError.
+    Raises SandboxRefused, OSError; EngineError while another attempt has the uid.
     """
     claim_uid(space, run)
     space.root.mkdir(mode=0o700, exist_ok=True)
     if not space.owner.is_symlink():
         space.owner.symlink_to(run.agent_id)
+    if run.database is not None:
+        database_view.show(space.database, run.database)
+
+
+def make_disk(space: Workspace, run: ActionRun) -> None:
+    """Make and mount the attempt's disk, its layers and its folders, all of the job's own uid; after `claim`.
+
+    Once `ready` is there the layers are never touched again: the job may have written to them.
+    Raises SandboxRefused, OSError.
+    """
     if not space.image.exists():
         disks.take(space.work / "pool", run.limits, space.image)
     space.disk.mkdir(mode=0o700, exist_ok=True)
@@ -178,11 +196,12 @@ def clean_up(space: Workspace) -> None:
     """Remove mounts, disk and folders of the attempt and give its uid back. Raises OSError."""
     unmount_overlay(space)
     mounts.unmount(space.disk)
+    database_view.hide(space.database)
     # By name and never through the mount point: what is not ours makes the last rmdir fail.
     for leaf in (space.ready, space.late, space.image):
         leaf.unlink(missing_ok=True)
-    for claim in (space.work / "uids").iterdir():
-        if str(claim.readlink()) == space.name:
+    for claim, holder in _claims(space.work):
+        if holder == space.name:
             claim.unlink(missing_ok=True)
     if space.root.exists():
         if space.disk.exists():
@@ -191,9 +210,18 @@ def clean_up(space: Workspace) -> None:
         space.root.rmdir()
 
 
+def _claims(work: Path) -> Iterator[tuple[Path, str]]:
+    """Each uid that an attempt has now, with its holder."""
+    for claim in (work / "uids").iterdir():
+        try:
+            yield claim, str(claim.readlink())
+        except FileNotFoundError:
+            continue  # another attempt is being cleaned up at this moment
+
+
 def owned_by(work: Path, agent_id: str) -> list[str]:
     """Names of the attempts that this agent has folders or uids for."""
-    names = {str(claim.readlink()) for claim in (work / "uids").iterdir()}
+    names = {holder for _claim, holder in _claims(work)}
     for root in (work / "attempts").iterdir():
         owner = root / "agent"
         if owner.is_symlink() and str(owner.readlink()) != agent_id:

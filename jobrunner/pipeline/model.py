@@ -14,8 +14,8 @@ RUNTIMES: frozenset[str] = frozenset({"python", "r", "stata-mp", "jupyter", "ehr
 #: Names that older files hold and that can no longer be started (project-yaml.md 6.4, RQ014).
 RETIRED_RUNTIMES: frozenset[str] = frozenset({"cohortextractor", "databuilder"})
 
-#: Image name -> words that make a database action of it; None: any word or none (project-yaml.md 6.5).
-_DATABASE_WORDS: Mapping[str, frozenset[str] | None] = {
+#: Image name -> first words that make a database action of it; None: any word or none (project-yaml.md 6.5).
+DATABASE_WORDS: Mapping[str, frozenset[str] | None] = {
     "ehrql": frozenset({"generate-dataset", "generate-measures"}),
     "sqlrunner": None,
     "cohortextractor": frozenset({"generate_cohort", "generate_codelist_report"}),
@@ -95,7 +95,7 @@ def config_words(config: Mapping[str, Any] | None) -> tuple[str, ...]:
 
 def is_database_action(image: str, argv: tuple[str, ...]) -> bool:
     """Whether image name and first argument, compared as they are, make a database action."""
-    if image not in _DATABASE_WORDS:
+    if image not in DATABASE_WORDS:
         return False
-    words = _DATABASE_WORDS[image]
+    words = DATABASE_WORDS[image]
     return words is None or (bool(argv) and argv[0] in words)

@@ -101,6 +101,14 @@ class Checker:
         self.limits = limits
         self.worker: ConfinedProcess | None = None
 
+    def begin(self) -> None:
+        """Have the worker get ready while the caller does something else; what goes wrong shows later."""
+        try:
+            self._launch()
+        except NotConfined:
+            # The first file tries again, and is refused if that fails too.
+            pass
+
     def stop(self) -> None:
         """End the worker. May be called again."""
         if self.worker is not None:
@@ -164,6 +172,11 @@ class Checker:
         return report
 
     def _started(self) -> ConfinedProcess:
+        worker = self._launch()
+        worker.confirm()
+        return worker
+
+    def _launch(self) -> ConfinedProcess:
         if self.worker is None:
             limits = self.limits
             self.worker = ConfinedProcess(
@@ -176,7 +189,6 @@ class Checker:
                 first={"rulebook": self.source.decode("utf-8")},
                 own_network=True,
             )
-        self.worker.confirm()
         return self.worker
 
     def _unchecked(self, request: _Request, why: str) -> FileReport:

@@ -24,6 +24,7 @@ from jobrunner.study.pinned import PinnedCommit
 from jobrunner.study.references import check_branch, check_commit
 from jobrunner.study.repository_url import RepositoryUrl, parse_repository_url
 from jobrunner.study.rules import GitRules, Limits
+from jobrunner.study.stop import Stop, Stopped
 
 __all__ = [
     "CommitNotFound",
@@ -37,6 +38,8 @@ __all__ = [
     "PipelineMissing",
     "RepositoryNotAllowed",
     "RepositoryUrl",
+    "Stop",
+    "Stopped",
     "TreeRefused",
     "Unreachable",
     "check_branch",

@@ -10,6 +10,7 @@ import ipaddress
 import socket
 import threading
 
+from jobrunner.study.deadline import Deadline
 from jobrunner.study.errors import RepositoryNotAllowed, Unreachable
 from jobrunner.study.repository_url import RepositoryUrl, is_loopback_host
 from jobrunner.study.rules import GitRules
@@ -17,16 +18,18 @@ from jobrunner.study.rules import GitRules
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 # Networks that carry an IPv4 address in their last 32 bits (RFC 6052).
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_CHECK_EVERY_S = 0.5
 
 
-def resolve(url: RepositoryUrl, rules: GitRules, timeout_s: float) -> tuple[Address, ...]:
-    """All addresses of the host of `url`, each of them allowed; at most `timeout_s` seconds.
+def resolve(url: RepositoryUrl, rules: GitRules, deadline: Deadline) -> tuple[Address, ...]:
+    """All addresses of the host of `url`, each of them allowed.
 
     Raises:
         RepositoryNotAllowed: detail `address`; one forbidden address is enough.
         Unreachable: the name cannot be resolved now.
+        Stopped: the deadline's stop was asked.
     """
-    addresses = _look_up(url.host, url.port, timeout_s)
+    addresses = _look_up(url.host, url.port, deadline)
     for address in addresses:
         if not is_allowed(address, rules, loopback=is_loopback_host(url.host)):
             raise RepositoryNotAllowed(
@@ -66,7 +69,7 @@ def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     return None
 
 
-def _look_up(host: str, port: int, timeout_s: float) -> tuple[Address, ...]:
+def _look_up(host: str, port: int, deadline: Deadline) -> tuple[Address, ...]:
     found: list[Address] = []
 
     def ask() -> None:
@@ -81,7 +84,9 @@ def _look_up(host: str, port: int, timeout_s: float) -> tuple[Address, ...]:
     # The system's resolver takes no deadline; a thread that it holds up ends with it.
     thread = threading.Thread(target=ask, name="resolve-git-host", daemon=True)
     thread.start()
-    thread.join(timeout_s)
+    while thread.is_alive() and deadline.left > 0:
+        deadline.stop.check()
+        thread.join(min(deadline.left, _CHECK_EVERY_S))
     if thread.is_alive() or not found:
         raise Unreachable(
             f"The name of the git host {host} cannot be resolved now. Check the site's resolver."

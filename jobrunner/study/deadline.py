@@ -1,4 +1,4 @@
-"""Two clocks for one piece of work: the site's limit refuses, the caller's only gives up."""
+"""When one piece of work ends: the site's limit refuses, the caller's gives up, a stop just ends it."""
 
 from __future__ import annotations
 
@@ -6,22 +6,25 @@ import time
 from dataclasses import dataclass
 
 from jobrunner.study.errors import IntakeError, TreeRefused, Unreachable
+from jobrunner.study.stop import Stop
 
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """The earlier of two moments (seconds of the monotonic clock)."""
+    """The earlier of two moments (seconds of the monotonic clock), and `stop`, which may come before both."""
 
     at: float
     is_the_callers: bool
+    stop: Stop
 
     @classmethod
-    def after(cls, limit_s: float, caller_at: float | None) -> Deadline:
+    def after(cls, limit_s: float, caller_at: float | None, stop: Stop | None = None) -> Deadline:
         """`limit_s` seconds from now, or the caller's own moment where that is earlier."""
         own = time.monotonic() + limit_s
+        stop = stop or Stop()
         if caller_at is not None and caller_at < own:
-            return cls(caller_at, True)
-        return cls(own, False)
+            return cls(caller_at, True, stop)
+        return cls(own, False, stop)
 
     @property
     def left(self) -> float:

@@ -18,6 +18,7 @@ from jobrunner.study.locks import locked
 from jobrunner.study.objects import WINDOW, ObjectReader
 from jobrunner.study.pinned import PinnedCommit
 from jobrunner.study.rules import GitRules, Limits
+from jobrunner.study.stop import Stop
 from jobrunner.study.tree import Entry, EntryKind, walk
 
 # Lower layer of a job's overlay: the job, under any uid, may change its own view of it (design.md section 6).
@@ -25,7 +26,7 @@ _MODES = {EntryKind.FILE: 0o666, EntryKind.PROGRAM: 0o777}
 _FOLDER_MODE = 0o777
 
 
-def extract(pinned: PinnedCommit, trees_root: Path, rules: GitRules) -> Path:
+def extract(pinned: PinnedCommit, trees_root: Path, rules: GitRules, stop: Stop | None = None) -> Path:
     """Write the tree of `pinned` to `<trees_root>/<tree id>` if it is not there yet; returns that folder.
 
     The folder appears whole or not at all: it is written under another name, flushed to disk, and renamed.
@@ -33,6 +34,7 @@ def extract(pinned: PinnedCommit, trees_root: Path, rules: GitRules) -> Path:
     Raises:
         TreeRefused: a rule is broken; nothing is left on disk.
         Unreachable: the mirror is damaged, or another process is writing the same tree; pin and try again.
+        Stopped: `stop` was asked; nothing is left on disk.
         OSError: the disk is full or fails.
     """
     final = trees_root / pinned.tree
@@ -40,9 +42,9 @@ def extract(pinned: PinnedCommit, trees_root: Path, rules: GitRules) -> Path:
         return final
     # Nobody else of this machine may come near folders that are writable by all.
     trees_root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    deadline = Deadline.after(rules.limits.tree_seconds, None)
+    deadline = Deadline.after(rules.limits.tree_seconds, None, stop)
     lock = trees_root / f".{pinned.tree}.lock"
-    with locked(lock, deadline.at):
+    with locked(lock, deadline):
         if not final.is_dir():
             partial = trees_root / f".{pinned.tree}.partial"
             # Left by a process that was killed; what is in it counts for nothing.

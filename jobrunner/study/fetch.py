@@ -45,12 +45,14 @@ def fetch_branch(
 
     Raises:
         IntakeError: `judge` says which; `TreeRefused` for a limit of size or time; `Unreachable`.
+        Stopped: the deadline's stop was asked.
     """
     trace = mirror.with_suffix(".trace")
     trace.unlink(missing_ok=True)
     bytes_before = folder_bytes(mirror)
 
-    def check_size() -> None:
+    def check() -> None:
+        deadline.stop.check()
         # The limit on one file does not bound many files, which an old kind of host could send.
         if folder_bytes(mirror) > bytes_before + rules.limits.pack_bytes:
             raise TreeRefused("too_large", "The repository is larger than the site's limit for one fetch.")
@@ -75,7 +77,7 @@ def fetch_branch(
     )
     done = False
     try:
-        status = run_to_end(process, lambda: deadline.left, check_size, _CHECK_EVERY_S)
+        status = run_to_end(process, lambda: deadline.left, check, _CHECK_EVERY_S)
         report = read_report(trace)
         if not report.spoke_git and folder_bytes(mirror) != bytes_before:
             # An old kind of host sent objects that nothing has checked.

@@ -5,23 +5,24 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from jobrunner.study.deadline import Deadline
 from jobrunner.study.errors import Unreachable
 
 _PAUSE_S = 0.005
 
 
 @contextlib.contextmanager
-def locked(path: Path, until: float) -> Iterator[int]:
+def locked(path: Path, deadline: Deadline) -> Iterator[int]:
     """Hold the lock file `path`; yields its descriptor.
 
     A child that inherits the descriptor keeps the lock if this process dies before the child does.
 
     Raises:
-        Unreachable: somebody else held it until `until` (monotonic seconds).
+        Unreachable: somebody else held it until the deadline.
+        Stopped: the deadline's stop was asked meanwhile.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
@@ -30,11 +31,12 @@ def locked(path: Path, until: float) -> Iterator[int]:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if time.monotonic() >= until:
+                deadline.stop.check()
+                if deadline.left <= 0:
                     raise Unreachable(
                         "The same repository is busy with another fetch. It is tried again."
                     ) from None
-                time.sleep(_PAUSE_S)
+                deadline.stop.wait(_PAUSE_S)
         yield descriptor
     finally:
         os.close(descriptor)

@@ -23,6 +23,10 @@ from jobrunner.study.pinned import PinnedCommit
 from jobrunner.study.references import check_branch, check_commit
 from jobrunner.study.repository_url import RepositoryUrl, parse_repository_url
 from jobrunner.study.rules import GitRules
+from jobrunner.study.stop import Stop
+
+# How often a look through the history sees whether it shall stop.
+_CHECK_EVERY_S = 0.5
 
 
 class Mirrors:
@@ -38,7 +42,9 @@ class Mirrors:
         self._root = root.resolve()
         self._rules = rules
 
-    def pin(self, url: str, branch: str, commit: str, deadline_s: float | None = None) -> PinnedCommit:
+    def pin(
+        self, url: str, branch: str, commit: str, deadline_s: float | None = None, stop: Stop | None = None
+    ) -> PinnedCommit:
         """Fetch the tip of `branch` and prove that it descends from `commit`, or is it.
 
         Args:
@@ -46,8 +52,10 @@ class Mirrors:
             branch: name without `refs/heads/`.
             commit: 40 lower-case hex digits.
             deadline_s: seconds the caller will wait; None leaves only the site's own limits.
+            stop: with which another thread can end it; git is killed then.
 
         Raises:
+            Stopped: that happened.
             IntakeError: `RepositoryNotAllowed`, `CommitNotFound`, `CommitNotOnBranch`, `TreeRefused` are
                 final; `Unreachable` may be tried again.
         """
@@ -55,15 +63,15 @@ class Mirrors:
         check_branch(branch)
         check_commit(commit)
         caller_at = None if deadline_s is None else time.monotonic() + deadline_s
-        wait = Deadline.after(self._rules.limits.fetch_seconds, caller_at)
-        with locked(self._root / f"{address.key}.lock", wait.at) as lock:
-            return self._pin_locked(address, branch, commit, caller_at, lock)
+        wait = Deadline.after(self._rules.limits.fetch_seconds, caller_at, stop)
+        with locked(self._root / f"{address.key}.lock", wait) as lock:
+            deadline = Deadline.after(self._rules.limits.fetch_seconds, caller_at, stop)
+            return self._pin_locked(address, branch, commit, deadline, lock)
 
     def _pin_locked(
-        self, url: RepositoryUrl, branch: str, commit: str, caller_at: float | None, lock: int
+        self, url: RepositoryUrl, branch: str, commit: str, deadline: Deadline, lock: int
     ) -> PinnedCommit:
         mirror = self._root / url.key
-        deadline = Deadline.after(self._rules.limits.fetch_seconds, caller_at)
         if is_sound(mirror, self._rules.limits):
             try:
                 self._fetch(mirror, url, branch, deadline, lock)
@@ -82,7 +90,7 @@ class Mirrors:
         return self._prove(mirror, url, branch, commit, deadline)
 
     def _fetch(self, mirror: Path, url: RepositoryUrl, branch: str, deadline: Deadline, lock: int) -> None:
-        addresses = resolve(url, self._rules, deadline.left)
+        addresses = resolve(url, self._rules, deadline)
         fetch_branch(mirror, url, branch, self._rules, addresses, deadline, lock)
 
     def _prove(
@@ -110,7 +118,7 @@ class Mirrors:
             limits=self._rules.limits,
         )
         try:
-            status = run_to_end(process, lambda: deadline.left, lambda: None, deadline.left)
+            status = run_to_end(process, lambda: deadline.left, deadline.stop.check, _CHECK_EVERY_S)
         except TimeoutError:
             raise deadline.error("The look through the branch's history") from None
         if status not in (0, 1):

@@ -37,6 +37,7 @@ class ObjectReader:
     A mirror that turns out to be damaged is marked, so that `Mirrors` makes it again at its next use.
 
     Raises:
+        Stopped: the deadline's stop was asked.
         MirrorBroken: an object is missing, or its bytes do not have its hash.
         TreeRefused: an object is larger than allowed; or (`timeout`) the site's time limit is over.
         Unreachable: the caller's time is over.
@@ -53,19 +54,23 @@ class ObjectReader:
             limits=limits,
             pipes=True,
         )
-        self._timer = threading.Timer(deadline.left, kill_group, (self._process,))
+        self._killing = threading.Lock()
+        self._timer = threading.Timer(deadline.left, self._kill)
         self._timer.daemon = True
+        self._stoppable = deadline.stop.calling(self._kill)
 
     def __enter__(self) -> ObjectReader:
         self._timer.start()
+        self._stoppable.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._stoppable.__exit__(None, None, None)
         self._timer.cancel()
         self._timer.join()
-        kill_group(self._process)
+        self._kill()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 # A request that git never took is still in the buffer.
@@ -129,6 +134,11 @@ class ObjectReader:
             raise self._broken(object_id)
         return size
 
+    def _kill(self) -> None:
+        # The deadline, the stop and the end of the block may come at the same moment, each in its own thread.
+        with self._killing:
+            kill_group(self._process)
+
     @property
     def _output(self) -> IO[bytes]:
         if self._process.stdout is None:
@@ -152,7 +162,8 @@ class ObjectReader:
         return line.decode("ascii", "replace").split()
 
     def _ended(self, what: str) -> Exception:
-        """Git stopped in the middle: it was killed for the deadline, or it found the mirror damaged."""
+        """Git ended in the middle: for the deadline, for the stop, or since it found the mirror damaged."""
+        self._deadline.stop.check()
         if self._deadline.left <= 0:
             return self._deadline.error("Reading the commit")
         return self._broken(what)

@@ -9,6 +9,7 @@ from jobrunner.study.deadline import Deadline
 from jobrunner.study.errors import PipelineMissing, TreeRefused
 from jobrunner.study.objects import ObjectReader
 from jobrunner.study.rules import Limits
+from jobrunner.study.stop import Stop
 from jobrunner.study.tree import Entry, EntryKind, read_folder
 
 PIPELINE_FILE = "project.yaml"
@@ -32,7 +33,7 @@ class PinnedCommit:
     mirror: Path
     limits: Limits = field(repr=False)
 
-    def read_file(self, path: str, limit: int) -> bytes:
+    def read_file(self, path: str, limit: int, stop: Stop | None = None) -> bytes:
         """The bytes of the file `path` at this commit, at most `limit`.
 
         Raises:
@@ -41,8 +42,9 @@ class PinnedCommit:
             TreeRefused: it is a link (`symlink`), is longer than `limit` (`too_large`), or a folder on the
                 way to it breaks a rule of the tree.
             Unreachable: the mirror is damaged and will be made again; pin the commit anew.
+            Stopped: `stop` was asked.
         """
-        deadline = Deadline.after(self.limits.tree_seconds, None)
+        deadline = Deadline.after(self.limits.tree_seconds, None, stop)
         with ObjectReader(self.mirror, self.limits, deadline) as reader:
             entry = self._find(reader, path)
             if entry.kind is EntryKind.LINK:

@@ -108,7 +108,7 @@ class Hello(Message):
 
 
 class Slots(Message):
-    """Free places on the agent, by class."""
+    """Free places on the agent: `plain` is all of them; `db` how many more may be database actions."""
 
     db: Annotated[int, Field(ge=0, le=64)]
     plain: Annotated[int, Field(ge=0, le=64)]

@@ -69,6 +69,7 @@ def open_bench(folder: Path) -> Iterator[Bench]:
             ),
             new_client=lambda: AgentClient(endpoint, answer_s=0.3),
             start=lambda attempt: bench.started.append(attempt),
+            foresee=lambda _offer: None,
             stop_attempt=lambda job, number: bench.stopped.append((job, number)),
             first_event=lambda job, number: reporter.stage(job, number, Stage.PREPARING),
         )

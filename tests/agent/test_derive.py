@@ -59,8 +59,10 @@ def section(image_id: str, *entrypoint: str) -> dict[str, Any]:
     return {"id": image_id, "entrypoint": tuple(entrypoint or ("run-action",))}
 
 
-def made(**images: dict[str, Any]) -> Policy:
+def made(*, database: dict[str, Any] | None = None, **images: dict[str, Any]) -> Policy:
     values = policy()
+    if database is not None:
+        values["database"] = {"dataset": "flchain", "kind": "sqlite", "file": "db.sqlite"} | database
     values["git"] = {"allowed": ("https://git.example/org",)}
     named = {"python:v1": section(OTHER_ID), "python:v2": section(IMAGE_ID, "run-action", "python3")}
     values["images"] = named | images
@@ -143,8 +145,83 @@ def test_a_name_that_only_looks_like_an_allowed_one(image: str) -> None:
     assert reason in ("image_not_allowed", "pipeline_invalid")
 
 
-def test_a_database_action_needs_a_database_that_no_site_has_yet() -> None:
-    assert refusal("extract", **{"ehrql:v1": section(OTHER_ID)}) == ("database_not_allowed", "image")
+EHRQL = {"ehrql:v1": section(OTHER_ID)}
+SQL = """\
+version: "4.0"
+actions:
+  rows:
+    run: sqlrunner:v1 {words}
+    config: {config}
+    outputs:
+      highly_sensitive:
+        rows: output/rows.csv
+"""
+
+
+def given(words: str, allowed: Any, *, action: str = "extract", text: str = PIPELINE) -> str | None:
+    """The dataset of an action of the image that the policy gives the database for `allowed`."""
+    images = EHRQL | {"sqlrunner:v1": section(OTHER_ID)}
+    database = {"images": {OTHER_ID: allowed}}
+    return derive(
+        text.replace("generate-dataset", words).encode(), action, made(database=database, **images)
+    ).dataset
+
+
+def refused_for(words: str, allowed: Any, **more: str) -> tuple[str, str]:
+    with pytest.raises(Ended) as caught:
+        given(words, allowed, **more)
+    outcome = caught.value.outcome
+    assert outcome.exit_class is ExitClass.REFUSED
+    assert outcome.message
+    return outcome.reason.value, outcome.detail
+
+
+def test_a_database_action_at_a_site_without_a_database() -> None:
+    assert refusal("extract", **EHRQL) == ("database_not_allowed", "image")
+
+
+def test_a_database_action_of_an_image_that_may_not_have_it() -> None:
+    database = {"images": {IMAGE_ID: "any"}}
+    with pytest.raises(Ended) as caught:
+        derive(PIPELINE.encode(), "extract", made(database=database, **EHRQL))
+    assert (caught.value.outcome.reason.value, caught.value.outcome.detail) == (
+        "database_not_allowed",
+        "image",
+    )
+
+
+@pytest.mark.parametrize("allowed", ["any", ("generate-measures", "generate-dataset")])
+def test_a_database_action_of_an_allowed_image_gets_the_dataset(allowed: Any) -> None:
+    assert given("generate-dataset", allowed) == "flchain"
+
+
+@pytest.mark.parametrize(
+    "allowed", [("generate-measures",), ("generate",), ("generate-dataset-x",), ("*",), ("",)]
+)
+def test_a_first_argument_that_the_site_does_not_name(allowed: Any) -> None:
+    assert refused_for("generate-dataset", allowed) == ("database_not_allowed", "argument")
+
+
+def test_only_the_first_argument_counts() -> None:
+    assert refused_for("generate-measures generate-dataset", ("generate-dataset",))[1] == "argument"
+
+
+@pytest.mark.parametrize(("words", "config"), [("", "{}"), ("", "{a: 1}"), ("rows.sql", "{}")])
+def test_sqlrunner_is_a_database_action_with_anything_or_nothing(words: str, config: str) -> None:
+    text = SQL.format(words=words, config=config)
+    assert given("", "any", action="rows", text=text) == "flchain"
+    refused = refused_for("", ("--config", "other.sql"), action="rows", text=text)
+    assert refused == ("database_not_allowed", "argument")
+
+
+@pytest.mark.parametrize("words", ["assure", "Generate-dataset", "generate_dataset", "--x generate-dataset"])
+def test_what_is_no_database_action_gets_none_from_an_allowed_image(words: str) -> None:
+    assert given(words, "any") is None
+
+
+def test_the_same_image_under_another_name_gets_none() -> None:
+    database = {"images": {IMAGE_ID: "any"}}
+    assert derive(PIPELINE.encode(), "clean", made(database=database)).dataset is None
 
 
 def test_a_reusable_action_is_refused_even_where_policy_names_it() -> None:

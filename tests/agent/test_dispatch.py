@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from jobrunner.agent.dispatch import CHECKING_UID, Desk, uid_of
-from jobrunner.agent.policy import LimitsSection
+from jobrunner.agent.dispatch import Closed, Desk, Places, checking_uid_of, uid_of
+from jobrunner.agent.policy import MOST_SLOTS
+from jobrunner.study import Stop, Stopped
 from jobrunner.sync.messages import Offer
 from tests.agent.offers import offer
 
@@ -147,6 +148,7 @@ def test_settled_means_looked_at_or_no_room() -> None:
     assert time.monotonic() - began >= 0.1
     desk.next()
     desk.claimed()
+    assert desk.free() == 0
     began = time.monotonic()
     desk.wait_settled(5)
     assert time.monotonic() - began < 1
@@ -163,8 +165,159 @@ def test_claiming_the_last_offer_settles_at_once_and_not_before() -> None:
 
 
 def test_slots_have_uids_of_their_own_and_none_is_that_of_the_checks() -> None:
-    most = next(rule.le for rule in LimitsSection.model_fields["slots"].metadata if hasattr(rule, "le"))
-    uids = [uid_of(slot) for slot in range(most)]
-    assert len(set(uids)) == most
+    uids = [uid_of(slot) for slot in range(MOST_SLOTS)]
+    assert len(set(uids)) == MOST_SLOTS
     assert all(200_000 <= uid <= 200_255 for uid in uids)
-    assert CHECKING_UID not in uids
+    checking = [checking_uid_of(slot) for slot in range(MOST_SLOTS)]
+    assert len({*uids, *checking}) == 2 * MOST_SLOTS
+    assert all(200_000 <= uid <= 200_255 for uid in checking)
+
+
+def test_what_an_end_brings_does_not_push_out_what_a_poll_brought() -> None:
+    desk = Desk(3)
+    polled, ended = offer(), offer()
+    desk.put([polled])
+    desk.add([])
+    desk.add([ended, polled])
+    assert desk.next() == (ended, 0)
+    assert desk.next() == (polled, 1)
+    desk.claimed()
+    desk.claimed()
+    desk.wait_settled(5)
+    assert desk.free() == 1
+
+
+def test_a_controller_cannot_pile_up_offers_without_end() -> None:
+    desk = Desk(1)
+    desk.occupy(0)
+    for _ in range(20):
+        desk.add([offer() for _ in range(16)])
+    desk.give_back(0)
+    count = 0
+    while desk.free():
+        found = Waiting(desk)
+        if found.still_waits():
+            break
+        count += 1
+        desk.give_back(0)
+    assert count == 64
+    desk.close()
+
+
+def test_more_places_than_the_policy_has_now_may_be_taken_from_before() -> None:
+    desk = Desk(2)
+    for slot in (0, 4, 7):
+        desk.occupy(slot)
+    assert desk.free() == 0
+    assert desk.take_free() is None
+    desk.give_back(7)
+    assert desk.free() == 0
+    desk.give_back(0)
+    # One still runs on slot 4, so one more may; the lowest number is free.
+    assert desk.take_free() == 0
+    assert desk.take_free() is None
+
+
+class Asking:
+    """An attempt that asks for a database place in a thread of its own."""
+
+    def __init__(self, desk: Desk, slot: int, patience_s: float = 30.0) -> None:
+        self.stop = Stop()
+        self.slot = slot
+        self.answer: bool | BaseException | None = None
+        self._thread = threading.Thread(target=self._ask, args=(desk, patience_s), daemon=True)
+        self._thread.start()
+
+    def _ask(self, desk: Desk, patience_s: float) -> None:
+        try:
+            self.answer = desk.take_database(self.slot, self.stop, patience_s)
+        except (Stopped, Closed) as end:
+            self.answer = end
+
+    def result(self) -> bool | BaseException | None:
+        self._thread.join(5)
+        assert not self._thread.is_alive()
+        return self.answer
+
+    def still_waits(self) -> bool:
+        self._thread.join(0.05)
+        return self._thread.is_alive()
+
+
+def test_database_places_are_given_in_order_of_asking_and_never_more() -> None:
+    desk = Desk(4, 1)
+    for slot in range(4):
+        desk.occupy(slot)
+    assert Asking(desk, 0).result() is True
+    second = Asking(desk, 1)
+    assert second.still_waits()
+    third = Asking(desk, 2)
+    assert third.still_waits()
+    assert desk.waiting_for_database() == {1, 2}
+    assert desk.places() == Places(4, 4, 1, 1)
+    desk.give_back(3)
+    assert second.still_waits()
+    desk.give_back(0)
+    assert second.result() is True
+    assert third.still_waits()
+    desk.give_back(1)
+    assert third.result() is True
+    assert desk.waiting_for_database() == frozenset()
+
+
+def test_a_stop_ends_the_wait_for_a_database_place_and_nobody_elses() -> None:
+    desk = Desk(3, 1)
+    desk.occupy(0, database=True)
+    first, second = Asking(desk, 1), None
+    assert first.still_waits()
+    second = Asking(desk, 2)
+    assert second.still_waits()
+    first.stop.ask()
+    assert isinstance(first.result(), Stopped)
+    assert second.still_waits()
+    desk.give_back(0)
+    assert second.result() is True
+
+
+def test_a_drain_ends_the_wait_for_a_database_place() -> None:
+    desk = Desk(2, 1)
+    desk.occupy(0, database=True)
+    waiting = Asking(desk, 1)
+    assert waiting.still_waits()
+    desk.close()
+    assert isinstance(waiting.result(), Closed)
+
+
+def test_who_waits_gives_up_only_when_nobody_else_can_start() -> None:
+    desk = Desk(3, 1)
+    desk.occupy(0, database=True)
+    desk.occupy(1)
+    waiting = Asking(desk, 1, patience_s=0.2)
+    time.sleep(0.5)
+    # A place is free for others: waiting harms nobody.
+    assert waiting.still_waits()
+    desk.put([offer()])
+    assert desk.next() is not None
+    began = time.monotonic()
+    assert waiting.result() is False
+    assert 0.1 < time.monotonic() - began < 1
+
+
+def test_when_all_wait_for_a_database_place_some_go_on() -> None:
+    desk = Desk(5, 2)
+    for slot in range(5):
+        desk.occupy(slot)
+    asking = [Asking(desk, slot) for slot in range(5)]
+    done: list[Asking] = []
+    while len(done) < 5:
+        deadline = time.monotonic() + 5
+        while not (ready := [one for one in asking if one.answer is not None and one not in done]):
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        assert len(ready) <= 2
+        assert desk.places().database_taken <= 2
+        for one in ready:
+            assert one.answer is True
+            done.append(one)
+            desk.give_back(one.slot)
+    assert desk.free() == 5

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from jobrunner.agent.approvals import check_signers_file
-from jobrunner.agent.first_files import AlreadyThere, write_first_files
+from jobrunner.agent.first_files import AlreadyThere, FirstDatabase, write_first_files
 from jobrunner.agent.policy import PolicyProblem, Site, load_site
+from jobrunner.executors.database import Database
 from jobrunner.sync.signing import check_public_key, load_private_key, public_key_text
 from tests.agent.policies import IMAGE_ID
+from tests.fixtures.database_files import make_database
 
 pytestmark = pytest.mark.unit
 
@@ -68,17 +70,29 @@ def test_the_commented_settings_are_real_ones(site_folder: Path) -> None:
         '# ca_file = "',
         '# revoked = "',
         "# token_files = {",
+        "# database_threshold = ",
+        "# [database]",
+        "# dataset = ",
+        "# kind = ",
+        "# file = ",
+        "# public = ",
+        "# slots = 1\n# Image id",
+        "# [database.images]",
+        '# "sha256:',
         '# [images."',
         '# id = "',
         "# entrypoint = ",
     ):
         assert comment in text
         text = text.replace(comment, comment[2:])
+    made = make_database(site_folder / "rows")
+    text = text.replace("/srv/data/db.sqlite", str(made.path))
     place.write_text(text.replace("<64 hex digits of the image id>", "0" * 64))
     (site_folder / "github_token").write_text("t" * 40)
     (site_folder / "github_token").chmod(0o600)
     site = load_site_with_credential(site_folder)
     assert list(site.policy.images) == ["python:v2"]
+    assert site.database == made
 
 
 def load_site_with_credential(folder: Path) -> Site:
@@ -175,6 +189,56 @@ def test_a_dollar_sign_is_just_a_sign(site_folder: Path) -> None:
     assert load_site_with_credential(site_folder).high == Path("/srv/$mode/$$/high")
 
 
+SQLRUNNER_ID = "sha256:" + "5" * 64
+EHRQL_ID = "sha256:" + "6" * 64
+
+
+def with_database(folder: Path, made: Database, **changes: Any) -> Site:
+    values = {
+        "file": f"{made.kind}={made.path}", "dataset": "flchain", "images": ("sqlrunner:v1", "ehrql:v1"),
+        "public": False,
+    } | changes  # fmt: skip
+    images = [f"python:v2={IMAGE_ID}", f"sqlrunner:v1={SQLRUNNER_ID}", f"ehrql:v1={EHRQL_ID}"]
+    write(folder, images=images, database=FirstDatabase(**values))
+    return load(folder)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "duckdb"])
+def test_a_database_from_the_beginning(site_folder: Path, tmp_path: Path, kind: Any) -> None:
+    made = make_database(tmp_path / "rows", kind)
+    site = with_database(site_folder, made)
+    section = site.policy.database
+    assert site.database == made
+    assert section is not None
+    assert (section.dataset, section.public, section.slots) == ("flchain", False, 1)
+    assert section.images == {SQLRUNNER_ID: "any", EHRQL_ID: ("generate-dataset", "generate-measures")}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"file": "sqlite="},
+        {"file": "postgresql=/srv/x"},
+        {"file": "/srv/x"},
+        {"file": 'sqlite=/srv/"x'},
+        {"file": "sqlite=/srv/missing"},
+        {"dataset": "FL chain"},
+        {"dataset": 'x"\n'},
+        {"images": ("sqlrunner:v2",)},
+        {"images": ("python:v2",)},
+        {"images": ("sqlrunner:v1", "sqlrunner:v1")},
+        {"images": ()},
+    ],
+)
+def test_a_database_that_the_agent_would_not_start_with(
+    site_folder: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    made = make_database(tmp_path / "rows")
+    with pytest.raises(PolicyProblem):
+        with_database(site_folder, made, **changes)
+    assert not site_folder.exists()
+
+
 # --- the command itself ---
 
 
@@ -189,11 +253,14 @@ def command(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_the_command(site_folder: Path) -> None:
+def test_the_command(site_folder: Path, tmp_path: Path) -> None:
+    made = make_database(tmp_path / "rows")
     words = [
         str(site_folder), "--backend", "site-one", "--controller", "https://controller.example",
         "--git", "https://github.com/opensafely", "--data", str(site_folder / "data"),
-        "--image", f"python:v2={IMAGE_ID}",
+        "--image", f"python:v2={IMAGE_ID}", "--image", f"sqlrunner:v1={SQLRUNNER_ID}",
+        "--database", f"sqlite={made.path}", "--dataset", "flchain", "--database-image", "sqlrunner:v1",
+        "--database-public",
     ]  # fmt: skip
     done = command(*words)
     assert done.returncode == 0, done.stderr
@@ -201,10 +268,36 @@ def test_the_command(site_folder: Path) -> None:
     assert public_key_text(load_private_key(site.agent_key)) in done.stdout
     assert "PRIVATE" not in done.stdout
 
+    assert site.database == made
+    assert site.policy.database is not None
+    assert site.policy.database.public
+
     again = command(*words)
     assert again.returncode == 1
     assert "already exists" in again.stderr
     assert "Traceback" not in again.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--database", "sqlite=/srv/x"],
+        ["--database", "sqlite=/srv/x", "--dataset", "flchain"],
+        ["--database", "sqlite=/srv/x", "--database-image", "sqlrunner:v1"],
+        ["--dataset", "flchain"],
+        ["--database-image", "sqlrunner:v1"],
+        ["--database-public"],
+    ],
+)
+def test_the_command_with_half_a_database(site_folder: Path, words: list[str]) -> None:
+    done = command(
+        str(site_folder), "--backend", "site-one", "--controller", "https://c.example",
+        "--git", "https://g.example/o", *words,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "--database" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not site_folder.exists()
 
 
 def test_the_command_with_a_hostile_value(site_folder: Path) -> None:

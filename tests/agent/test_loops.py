@@ -23,7 +23,7 @@ pytestmark = pytest.mark.http
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    monkeypatch.setattr("jobrunner.agent.loops._SHORTEST_PAUSE_S", 0.01)
+    monkeypatch.setattr("jobrunner.agent.contact.SHORTEST_PAUSE_S", 0.01)
     monkeypatch.setattr("jobrunner.agent.loops._RENEW_CHECK_S", 0.02)
     with open_bench(tmp_path) as opened:
         yield opened

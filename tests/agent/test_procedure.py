@@ -5,9 +5,11 @@ stores and keys are real. The same with a real engine: tests/whole.
 """
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,8 +17,12 @@ import pytest
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from jobrunner.agent import clock, procedure
+from jobrunner.agent import approving, clock, procedure, tries
+from jobrunner.agent.approving import Approving
+from jobrunner.agent.dispatch import Desk
 from jobrunner.agent.journal import Accepted, Attempt, Journal, Step
+from jobrunner.agent.outcome import end
+from jobrunner.agent.pins import Pins
 from jobrunner.agent.policy import Site, load_site
 from jobrunner.agent.procedure import Procedure, Tools
 from jobrunner.agent.report import Reporter
@@ -104,9 +110,11 @@ class Bench:
         self.tools = Tools(
             site=self.site,
             journal=self.journal,
+            desk=Desk(2),
             reporter=self.reporter,
+            approving=Approving(self.site, self.journal),
             executor=self.engine,  # type: ignore[arg-type]
-            mirrors=Mirrors(self.site.cache / "mirrors", rules),
+            pins=Pins(Mirrors(self.site.cache / "mirrors", rules)),
             git_rules=rules,
             limits=Limits(),
             results=self.results,
@@ -114,8 +122,8 @@ class Bench:
             halt=self.halted.append,
         )
         # Approvals have tests of their own; here every one counts.
-        monkeypatch.setattr(procedure, "check_approval", lambda *_a, **_k: (None, "0" * 64))
-        monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+        monkeypatch.setattr(approving, "check_approval", lambda *_a, **_k: (None, "0" * 64))
+        monkeypatch.setattr(tries, "_LONGEST_PAUSE_S", 0.0)
 
     def attempt(self, step: Step, **facts: Any) -> Attempt:
         """An attempt that stands at this step."""
@@ -201,13 +209,28 @@ def test_P04_a_restart_of_the_machine_costs_no_result_that_is_on_the_disk(
 ) -> None:
     (bench.work / "o/a.csv").write_text("x,n\na,1\n")
     attempt = bench.attempt(Step.COLLECT)
-    bench.results.collect(attempt, procedure.action_run(bench.site, Limits(), attempt))
+    bench.results.collect(attempt, procedure.action_run(bench.site, Limits(), attempt), allowed=lambda: None)
     bench.journal.advance(attempt, Step.DELIVER)
     monkeypatch.setattr(clock, "boot_id", lambda: "after the power cut")
     after = bench.run(attempt)
     assert after.outcome is not None
     assert after.outcome.reason is Reason.COMPLETED
     assert [event.reason for event in bench.told()] == [Reason.COMPLETED]
+
+
+def test_an_approval_that_lapsed_meanwhile_is_found_before_anything_is_read(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lapsed(*_arguments: Any, **_named: Any) -> None:
+        raise end(Reason.APPROVAL_EXPIRED, "expired", "Over.")
+
+    monkeypatch.setattr(approving, "check_approval", lapsed)
+    (bench.work / "o/a.csv").write_text("x,n\na,1\n")
+    attempt = bench.attempt(Step.COLLECT)
+    after = bench.run(attempt)
+    assert after.outcome is not None
+    assert (after.outcome.reason, after.outcome.detail) == (Reason.APPROVAL_EXPIRED, "expired")
+    assert not list((bench.site.high / "runs" / attempt.job_id).rglob("a.csv"))
 
 
 def test_P23_a_restart_of_the_machine_while_it_ran_is_lost_and_not_the_studys_fault(
@@ -299,3 +322,90 @@ def test_publishing_is_tried_until_it_is_through(bench: Bench, monkeypatch: pyte
     after = bench.run(attempt)
     assert after.outcome is not None
     assert after.outcome.reason is Reason.COMPLETED
+
+
+def cancelled_while(bench: Bench, attempt: Attempt, when: Callable[[], bool]) -> tuple[Attempt, float]:
+    """Run the attempt in a thread of its own, cancel it once `when` holds; its end and how long that took."""
+    made = Procedure(bench.tools)
+    thread = threading.Thread(target=made.run, args=attempt.key, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not when():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    began = time.monotonic()
+    bench.journal.wish_cancel(*attempt.key, Reason.BY_REQUESTER)
+    made.stop(*attempt.key)
+    thread.join(10)
+    assert not thread.is_alive()
+    return bench.read(attempt.job_id), time.monotonic() - began
+
+
+def test_P21_a_cancel_ends_the_pause_before_another_try(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tries, "_LONGEST_PAUSE_S", 60.0)
+    bench.engine.trouble = {"prepare": [EngineError("away")] * 3}
+    attempt = bench.attempt(Step.START)
+    after, took = cancelled_while(bench, attempt, lambda: "prepare" in bench.engine.calls)
+    assert took < 1
+    assert after.outcome is not None
+    assert after.outcome.reason is Reason.BY_REQUESTER
+    assert "start" not in bench.engine.calls
+
+
+def test_P21_a_cancel_that_the_engine_did_not_hear_is_said_again(bench: Bench) -> None:
+    dead = threading.Event()
+    stops: list[int] = []
+
+    def wait(run: ActionRun, deadline_s: float | None = None) -> Exit:
+        bench.engine.calls.append("wait")
+        assert dead.wait(10)
+        return DONE
+
+    def stop(run: ActionRun) -> None:
+        stops.append(len(stops))
+        if len(stops) < 3:
+            raise EngineError("away")
+        dead.set()
+
+    bench.engine.wait = wait  # type: ignore[method-assign]
+    bench.engine.stop = stop  # type: ignore[method-assign]
+    after, _took = cancelled_while(bench, bench.attempt(Step.WAIT), lambda: "wait" in bench.engine.calls)
+    assert len(stops) >= 3
+    assert after.outcome is not None
+    assert after.outcome.reason is Reason.BY_REQUESTER
+
+
+def test_a_cancel_that_cannot_be_carried_out_yet_does_not_spin(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tries, "_LONGEST_PAUSE_S", 0.05)
+    bench.engine.trouble = {"wait": [EngineError("away")] * 100, "stop": [EngineError("away")] * 12}
+    attempt = bench.attempt(Step.WAIT)
+    began = time.monotonic()
+    after, _took = cancelled_while(bench, attempt, lambda: "wait" in bench.engine.calls)
+    assert time.monotonic() - began > 0.2
+    assert bench.engine.calls.count("stop") < 20
+    assert after.outcome is not None
+    assert after.outcome.reason is Reason.BY_REQUESTER
+
+
+def test_without_a_database_any_more_a_database_action_is_refused(bench: Bench) -> None:
+    after = bench.run(bench.attempt(Step.STAGE, dataset="patients"))
+    assert after.outcome is not None
+    assert after.outcome.reason is Reason.DATABASE_NOT_ALLOWED
+    assert bench.engine.calls == ["clean_up"]
+
+
+def test_who_kept_others_from_starting_for_too_long_is_tried_again_later(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(procedure, "_DATABASE_PATIENCE_S", 0.1)
+    desk = Desk(2, 1)
+    desk.occupy(0)
+    desk.occupy(1, database=True)
+    bench.tools = replace(bench.tools, desk=desk)
+    after = bench.run(bench.attempt(Step.STAGE, dataset="patients"))
+    assert after.outcome is not None
+    assert (after.outcome.reason, after.outcome.detail) == (Reason.INTERNAL_ERROR, "database")

@@ -50,7 +50,7 @@ def test_attempts_with_their_reasons_and_incidents(site_folder: Path) -> None:
     text = "\n".join(status_lines(place, 20))
     assert re.search(rf"heart-study  describe  {ended}  refused/site_policy \(wrong_site\)$", text, re.M)
     assert "\n      For the other site.\n      Not for us.\n" in text
-    assert re.search(rf"heart-study  model  {running}  running, at step wait$", text, re.M)
+    assert re.search(rf"heart-study  model  {running}  not ended, at step wait$", text, re.M)
     assert "site_policy unknown_field: The controller's answer to poll was refused." in text
     assert "canary-token" not in text
 
@@ -62,7 +62,8 @@ def test_only_the_newest_are_shown(site_folder: Path) -> None:
         fill(journal, f"action{number}", Step.DONE, None)
         journal.note("x", "", f"note {number}")
     lines = list(status_lines(place, 2))
-    assert lines[0].startswith("2 newest attempts")
+    assert lines[0] == "The agent is not running."
+    assert lines[1].startswith("2 newest attempts")
     assert sum("heart-study" in line for line in lines) == 2
     assert "note 4" in lines[-2]
 

@@ -2,6 +2,7 @@
 
 import tarfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -48,9 +49,8 @@ def test_I01_a_name_is_no_image(canary: Canary) -> None:
 def test_I01_an_image_that_is_not_here_is_refused(executor: DockerExecutor, canary: Canary) -> None:
     run = canary("exit", "0", image_id=f"sha256:{'0' * 64}")
     assert not executor.image_present(run.image_id)
-    executor.prepare(run)
     with pytest.raises(SandboxRefused) as refused:
-        executor.start(run)
+        executor.prepare(run)
     assert refused.value.detail == "image"
     assert executor.find(AGENT) == []
 
@@ -107,18 +107,24 @@ def test_I02_an_image_with_a_volume_is_refused(
     executor: DockerExecutor, canary: Canary, engine: Any, make_canary_image: MakeImage
 ) -> None:
     run = canary("exit", "0", image_id=make_canary_image(Volumes={"/data": {}}))
-    executor.prepare(run)
     with pytest.raises(SandboxRefused) as refused:
-        executor.start(run)
+        executor.prepare(run)
     assert refused.value.detail == "volume"
     assert engine.containers(all=True, filters={"name": run.name}) == []
 
 
-@pytest.fixture(scope="module")
-def layer(python_v2_image: str) -> Iterator[tarfile.TarFile]:
-    """The one layer of python:v2, as it lies in the cache."""
-    archive, image_id = images.build("python:v2", print)
-    assert image_id == python_v2_image
+@pytest.fixture(params=["python:v2", "sqlrunner:v1"])
+def our_image(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """Name and id of an image of ours."""
+    fixture = {"python:v2": "python_v2_image", "sqlrunner:v1": "sqlrunner_v1_image"}[request.param]
+    return request.param, request.getfixturevalue(fixture)
+
+
+@contextmanager
+def layer_of(name: str, image_id: str) -> Iterator[tarfile.TarFile]:
+    """The one layer of an image, as it lies in the cache."""
+    archive, built = images.build(name, print)
+    assert built == image_id
     with tarfile.open(archive) as outer:
         inner = next(entry for entry in outer if entry.name.endswith(".tar"))
         file = outer.extractfile(inner)
@@ -127,19 +133,26 @@ def layer(python_v2_image: str) -> Iterator[tarfile.TarFile]:
             yield tar
 
 
-def test_I06_our_image_lets_nobody_in(layer: tarfile.TarFile, python_v2_image: str, engine: Any) -> None:
-    config = engine.inspect_image(python_v2_image)["Config"]
+def test_I06_our_image_lets_nobody_in(our_image: tuple[str, str], engine: Any) -> None:
+    name, image_id = our_image
+    config = engine.inspect_image(image_id)["Config"]
     assert config["User"] == "65534:65534"
     assert not config.get("ExposedPorts")
     assert not config.get("Volumes")
+    assert not config.get("Env")
     users = []
-    for entry in layer:
-        assert not entry.mode & 0o6000, f"{entry.name} is setuid or setgid"
-        assert not entry.isdev(), f"{entry.name} is a device"
-        name = entry.name.rpartition("/")[2]
-        assert name not in ("ssh", "sshd", "dropbear", "telnetd", "shadow", "sudo"), entry.name
-        if entry.name.removeprefix("./") == "etc/passwd":
-            file = layer.extractfile(entry)
-            assert file is not None
-            users = file.read().decode().splitlines()
+    with layer_of(name, image_id) as layer:
+        for entry in layer:
+            assert not entry.mode & 0o6000, f"{entry.name} is setuid or setgid"
+            assert not entry.isdev(), f"{entry.name} is a device"
+            assert entry.uid == 0 or not entry.isreg(), f"{entry.name} belongs to a user"
+            assert entry.issym() or not entry.mode & 0o002 or entry.name == "tmp" or entry.mode & 0o1000, (
+                entry.name
+            )
+            last = entry.name.rpartition("/")[2]
+            assert last not in ("ssh", "sshd", "dropbear", "telnetd", "shadow", "sudo"), entry.name
+            if entry.name.removeprefix("./") == "etc/passwd":
+                file = layer.extractfile(entry)
+                assert file is not None
+                users = file.read().decode().splitlines()
     assert {line.rpartition(":")[2] for line in users} == {"/usr/sbin/nologin"}

@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 
 from jobrunner.agent.approvals import check_signers_file
+from jobrunner.agent.contact import Pause
+from jobrunner.agent.ending import LEFT_BEHIND
 from jobrunner.agent.journal import JournalProblem, Step
-from jobrunner.agent.loops import Pause, deliver_loop, poll_loop, work_loop
+from jobrunner.agent.loops import deliver_loop, poll_loop, work_loop
 from jobrunner.agent.policy import PolicyProblem, load_site
 from jobrunner.agent.service import Agent
 from jobrunner.sync.identity import job_id as job_id_of
@@ -312,7 +314,7 @@ def test_P06_hostile_json_is_refused_before_anything_acts_on_it(scene: Scene) ->
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     monkeypatch.setattr("jobrunner.sync.client.LONG_POLL_S", 0.0)
-    monkeypatch.setattr("jobrunner.agent.loops._SHORTEST_PAUSE_S", 0.01)
+    monkeypatch.setattr("jobrunner.agent.contact.SHORTEST_PAUSE_S", 0.01)
     with open_bench(tmp_path) as opened:
         yield opened
 
@@ -657,7 +659,7 @@ def test_P24_a_stuck_thread_cannot_keep_the_agent(
         agent.wait_until(lambda: agent.said("draining"))
         if not agent.said("aborting"):
             agent.terminate()
-        assert agent.process.wait(8) == 1
+        assert agent.process.wait(8) == LEFT_BEHIND
         # The attempt is not lost: the next start finds it where it was.
         (attempt,) = agent.journal.open_attempts()
         assert attempt.key == (job, 1)

@@ -41,9 +41,8 @@ CONFIG_OPTIONS = (
 
 
 def refused_before_start(executor: DockerExecutor, proxy: EngineProxy, run: ActionRun, engine: Any) -> None:
-    executor.prepare(run)
     with pytest.raises(SandboxRefused) as refused:
-        executor.start(run)
+        executor.prepare(run)
     assert refused.value.detail == "sandbox"
     assert not any(call.endswith("/start") for call in proxy.calls)
     assert engine.containers(all=True, filters={"name": run.name}) == []

@@ -9,6 +9,7 @@ from jobrunner.controller.jobs.pausing import set_paused
 from jobrunner.controller.projects import approvals
 from jobrunner.controller.projects.models import Backend
 from jobrunner.sync.messages import MAX_REPLY_BYTES, Poll, PollReply, Slots
+from jobrunner.sync.vocabulary import ExitClass, Reason
 from tests.fixtures.controller_rows import Rows, job, where
 from tests.fixtures.controller_server import envelope
 
@@ -38,13 +39,46 @@ def test_a_busy_workspace_does_not_starve_another() -> None:
     assert offered(rows, plain=1) == [("quiet", "only")]
 
 
+def test_with_one_place_neither_kind_keeps_the_other_out() -> None:
+    rows = Rows()
+    database = many("a", 9)
+    asked = {"reads": rows.ask("run_all", needs=database, databases=frozenset(database), branch="reads")}
+    rows.tick(10)
+    asked["counts"] = rows.ask("run_all", needs=many("b", 9), branch="counts")
+    served = []
+    for _turn in range(4):
+        ((branch, action),) = offered(rows, db=1, plain=1)
+        served.append(branch)
+        rows.tick(1)
+        rows.finish(job(asked[branch], action))
+    assert served == ["reads", "counts", "reads", "counts"]
+
+
 def test_at_most_sixteen_and_never_more_than_the_places_of_a_kind() -> None:
     rows = Rows()
     rows.ask("run_all", needs=many("a", 40), databases=frozenset({"a0", "a1", "a2"}))
     assert len(offered(rows, db=64, plain=64)) == 16
-    assert offered(rows, db=2) == [("main", "a0"), ("main", "a1")]
-    assert len(offered(rows, db=1, plain=3)) == 4
+    assert offered(rows, db=2, plain=2) == [("main", "a0"), ("main", "a1")]
+    assert offered(rows, db=1, plain=3) == [("main", "a0"), ("main", "a3"), ("main", "a4")]
+    assert offered(rows, db=2, plain=0) == []
     assert offered(rows) == []
+
+
+def test_a_database_action_takes_one_of_all_places_and_gives_it_back() -> None:
+    rows = Rows()
+    needs = {"extract": (), "describe": ("extract",), "refresh": ("describe",)}
+    request = rows.ask("run_all", needs=needs, databases=frozenset({"extract", "refresh"}))
+    # One place, which may be had by a database action: the end of each job offers the next, without a poll.
+    assert offered(rows, db=1, plain=1) == [("main", "extract")]
+    for done, following in (("extract", ["describe"]), ("describe", ["refresh"]), ("refresh", [])):
+        lease = rows.claim(job(request, done))
+        agent = rows.agent()
+        assert agent.free_plain == 0
+        rows.report(job(request, done), lease, Reason.COMPLETED, ExitClass.SUCCEEDED)
+        found = offers_for(rows.agent(), now=rows.now, terms=rows.terms)
+        assert [offer.action for offer in found] == following
+    agent = rows.agent()
+    assert (agent.free_db, agent.free_plain) == (1, 1)
 
 
 def test_another_backends_jobs_are_not_offered() -> None:

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.http
 
 FIELDS = {
     "request_id",
+    "request_state",
     "project",
     "backend",
     "job_id",
@@ -49,6 +50,12 @@ def stored(site: Site, after: int = 0) -> list[tuple[Any, ...]]:
         site.backend,
         after,
     )
+
+
+def seconds(stored_time: str | datetime) -> float:
+    """Seconds since 1970 of a time as either database gives it."""
+    when = datetime.fromisoformat(stored_time) if isinstance(stored_time, str) else stored_time
+    return when.replace(tzinfo=UTC).timestamp()
 
 
 def newest(site: Site) -> int:
@@ -92,6 +99,7 @@ def test_every_change_is_told_once_and_in_order(site: Site) -> None:
         "out_of_memory",
         *["dependency_failed"] * 2,
     ]
+    assert events[-1].data["request_state"] == "failed"
     for event in events:
         assert set(event.data) == FIELDS
         assert event.data["request_id"] == request["request_id"]
@@ -107,7 +115,7 @@ def test_a_commit_of_this_process_is_told_at_once(site: Site) -> None:
             agent.run(site.ask(action, force=True)["jobs"][0]["job_id"])
         events = viewer.until(count_is(9))
     times = dict(site.server.query("SELECT id, at FROM jobs_jobevent WHERE id >= ?", events[0].id))
-    delays = [e.at - datetime.fromisoformat(times[e.id]).replace(tzinfo=UTC).timestamp() for e in events]
+    delays = [event.at - seconds(times[event.id]) for event in events]
     # Without the bell it would be a quarter of a second.
     assert statistics.median(delays) < 0.15
 

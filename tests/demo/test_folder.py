@@ -27,9 +27,9 @@ def test_a_file_is_refused(tmp_path: Path) -> None:
 
 def test_names_and_ports_are_kept_once_it_is_ready(tmp_path: Path) -> None:
     with opened(tmp_path / "demo") as (folder, first):
-        keep(folder, replace(first, image_id="sha256:1", ready=True))
+        keep(folder, replace(first, image_ids={"python:v2": "sha256:1"}, ready=True))
     with opened(tmp_path / "demo") as (_, second):
-        assert second == replace(first, image_id="sha256:1", ready=True)
+        assert second == replace(first, image_ids={"python:v2": "sha256:1"}, ready=True)
     assert first.git_port != first.controller_port
 
 

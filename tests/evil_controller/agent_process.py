@@ -7,17 +7,17 @@ and with `stuck` the time that the process has after a second TERM is two second
 import sys
 from pathlib import Path
 
-from jobrunner.agent import loops, service
+from jobrunner.agent import contact, ending, service
 from tests.evil_controller.idle_engine import IdleEngine
 
 
 def main() -> int:
     """Run it as `jobrunner agent run` does."""
-    loops._SHORTEST_PAUSE_S = 0.02
+    contact.SHORTEST_PAUSE_S = 0.02
     stuck = sys.argv[2] == "stuck"
     if stuck:
-        service._ABORT_S = 1.0
-        service._LAST_WORDS_S = 1.0
+        ending._ABORT_S = 1.0
+        ending._LAST_WORDS_S = 1.0
     service.DockerExecutor = lambda _work: IdleEngine(stuck=stuck)
     return service.serve(Path(sys.argv[1]))
 

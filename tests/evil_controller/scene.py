@@ -114,13 +114,13 @@ class Scene:
 def site_of(
     folder: Path, controller: EvilController, approver: Approver, study_url: str, **changes: Any
 ) -> Path:
-    """A site that trusts the approver and may fetch the study."""
+    """A site that trusts the approver and may fetch the study, with four places unless `changes` say else."""
+    limits = {"limits__slots": 4, "limits__cores": 0.25, "limits__memory_mib": 64}
     return write_site(
         folder,
         signers=approver.line(),
         controller__url=controller.url,
         git__allowed=[study_url.rsplit("/", 1)[0]],
         git__private_addresses=["127.0.0.1"],
-        limits__slots=4,
-        **changes,
+        **limits | changes,
     )

@@ -89,28 +89,44 @@ def test_every_call_may_be_made_twice(executor: DockerExecutor, canary: Canary, 
     assert run_to_end(executor, run).exit.status == 0
 
 
-def test_a_container_that_was_never_started_is_made_again(
-    executor: DockerExecutor, canary: Canary, engine: Any
+def test_after_a_restart_a_container_that_was_never_started_is_made_again(
+    executor: DockerExecutor, canary: Canary, engine: Any, tmp_path: Path
 ) -> None:
     run = canary("words", "ours")
     executor.prepare(run)
+    engine.remove_container(run.name)
     labels = {"Image": run.image_id, "Labels": run.labels, "Cmd": ["/canary", "words", "other"]}
     engine.create_container_from_config(labels, run.name)
     with pytest.raises(ContainerLost):
         executor.wait(run)
-    executor.start(run)
-    assert finish(executor, run).json == {"0": "ours"}
+    restarted = DockerExecutor(tmp_path / "work", pool_size=0)
+    restarted.start(run)
+    assert finish(restarted, run).json == {"0": "ours"}
+    restarted.close()
+
+
+def test_a_container_that_was_put_in_the_place_of_ours_does_not_start(
+    executor: DockerExecutor, canary: Canary, engine: Any
+) -> None:
+    run = canary("exit", "0")
+    executor.prepare(run)
+    engine.remove_container(run.name)
+    engine.create_container_from_config(
+        {"Image": run.image_id, "Labels": run.labels, "Cmd": ["/canary", "exit", "0"]}, run.name
+    )
+    with pytest.raises(EngineError):
+        executor.start(run)
+    assert engine.inspect_container(run.name)["State"]["Status"] == "created"
 
 
 def test_a_container_of_somebody_else_is_in_the_way(
     executor: DockerExecutor, canary: Canary, engine: Any
 ) -> None:
     run = canary("exit", "0")
-    executor.prepare(run)
     engine.create_container_from_config({"Image": run.image_id, "Cmd": ["/canary"]}, run.name)
     try:
         with pytest.raises(SandboxRefused) as refused:
-            executor.start(run)
+            executor.prepare(run)
         assert refused.value.detail == "sandbox"
     finally:
         engine.remove_container(run.name)
@@ -141,9 +157,8 @@ def test_nothing_to_wait_for(executor: DockerExecutor, canary: Canary) -> None:
 
 def test_an_unknown_runtime_is_refused(executor: DockerExecutor, canary: Canary) -> None:
     run = canary("exit", "0", runtime="no-such-runtime")
-    executor.prepare(run)
     with pytest.raises(SandboxRefused) as refused:
-        executor.start(run)
+        executor.prepare(run)
     assert refused.value.detail == "runtime"
 
 
@@ -227,6 +242,7 @@ def test_prepare_goes_on_after_a_kill(
     if crash != "claimed":
         executor.prepare(run)
     if crash == "no_volume":
+        engine.remove_container(run.name)
         engine.remove_volume(run.name)
     if crash in ("image", "mounted", "layers"):
         space.ready.unlink()

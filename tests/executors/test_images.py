@@ -105,8 +105,10 @@ def test_an_archive_has_a_predictable_id(tmp_path: Path) -> None:
 def test_recipes_name_no_address_and_lock_every_wheel(folder: Path) -> None:
     recipe = read_recipe(folder)
     assert images.folder_of(recipe.name) == folder.name
-    for file in folder.iterdir():
+    for file in (folder / "recipe.toml", *folder.glob("requirements.*")):
         assert "://" not in file.read_text()
+    for own in recipe.programs.values():
+        assert (folder / own).is_file()
     if recipe.requirements:
         pins = (folder / recipe.requirements).read_text().count("==")
         assert 0 < pins <= (folder / recipe.requirements).read_text().count("--hash=sha256:")

@@ -3,14 +3,17 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
 from jobrunner.privacy import manifest
 from jobrunner.privacy.areas import Areas
 from jobrunner.privacy.outputs import OutputsRefused
+from jobrunner.privacy.records import RunRecord
 from tests.privacy.making import HIGH, MODERATE, Site, holds, job_id
 
 pytestmark = pytest.mark.unit
@@ -123,6 +126,28 @@ def test_other_actions_and_workspaces_are_left_alone(site: Site) -> None:
         *("one.csv", "two.csv.txt", "metadata/one.log", "metadata/two.log"),
     }
     assert set(site.view(site.high, "prj-dev-00000000")) == {"three.csv", "metadata/one.log"}
+
+
+def test_actions_that_finish_together_are_all_in_the_manifest(site: Site) -> None:
+    letters = "abcdefgh"
+    records = [
+        site.run({f"{letter}/t.csv": TABLE}, action=letter, job=letter, level=MODERATE) for letter in letters
+    ]
+    together = Barrier(len(records))
+
+    def publish(record: RunRecord) -> bool:
+        together.wait()
+        return site.publish(record, actions=letters)
+
+    with ThreadPoolExecutor(len(records)) as threads:
+        assert all(threads.map(publish, records))
+    found = site.areas.manifest(WORKSPACE)
+    assert found is not None
+    assert set(found["outputs"]) == {f"{letter}/t.csv" for letter in letters}
+    assert set(found["actions"]) == set(letters)
+    files = {f"{letter}/t.csv" for letter in letters} | {f"metadata/{letter}.log" for letter in letters}
+    assert set(site.view(site.medium)) == files
+    assert set(site.view(site.high)) == files
 
 
 def test_the_current_run_is_the_one_to_pin(site: Site) -> None:

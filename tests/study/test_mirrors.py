@@ -18,6 +18,7 @@ from jobrunner.study import (
     Unreachable,
     extract,
 )
+from jobrunner.study.deadline import Deadline
 from jobrunner.study.locks import locked
 from tests.fixtures.git_fixtures import run_git
 from tests.study.evil_hosts import hanging
@@ -194,9 +195,9 @@ def test_git_keeps_the_lock_when_we_are_killed(tmp_path: Path) -> None:
             agent.kill()
         lock = next((tmp_path / "mirrors").glob("*.lock"))
 
-        with pytest.raises(Unreachable), locked(lock, time.monotonic()):
+        with pytest.raises(Unreachable), locked(lock, Deadline.after(0, None)):
             pass
-        with locked(lock, time.monotonic() + 10):
+        with locked(lock, Deadline.after(10, None)):
             pass
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from jobrunner.study import GitRules, RepositoryNotAllowed, Unreachable, parse_repository_url
 from jobrunner.study.addresses import curl_pin, is_allowed, resolve
+from jobrunner.study.deadline import Deadline
 
 pytestmark = pytest.mark.unit
 
@@ -65,7 +66,7 @@ def test_one_address_inside_is_enough_to_refuse(monkeypatch: pytest.MonkeyPatch)
     answers = [(2, 1, 6, "", ("140.82.121.3", 443)), (2, 1, 6, "", ("10.0.0.1", 443))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answers)
     with pytest.raises(RepositoryNotAllowed) as refused:
-        resolve(URL, RULES, 1)
+        resolve(URL, RULES, Deadline.after(1, None))
 
     assert refused.value.detail == "address"
 
@@ -82,10 +83,10 @@ def test_a_resolver_that_fails_or_hangs_is_a_retry(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     with pytest.raises(Unreachable):
-        resolve(URL, RULES, 1)
+        resolve(URL, RULES, Deadline.after(1, None))
 
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(0.5) or [])
     started = time.monotonic()
     with pytest.raises(Unreachable):
-        resolve(URL, RULES, 0.05)
+        resolve(URL, RULES, Deadline.after(0.05, None))
     assert time.monotonic() - started < 0.4

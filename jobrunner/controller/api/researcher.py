@@ -82,11 +82,14 @@ class JobOut(Schema):
     state: str
     reason: str
     why: str
+    next_step: str
+    log: str
     attempt: int
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
     reused_request: str | None
+    reused_commit: str | None
 
 
 class RequestOut(Schema):
@@ -101,7 +104,9 @@ class RequestOut(Schema):
     branch: str
     commit: str
     actions: list[str]
+    state: str
     created_at: datetime
+    finished_at: datetime | None
     finished: bool
     page: str
     jobs: list[JobOut]

@@ -22,6 +22,7 @@ _COLUMNS: Final = (
     "job__action",
     "job__tries",
     "job__request__request_id",
+    "job__request__state",
     "job__request__project__slug",
     "job__backend__slug",
     "job__backend__last_seen_at",
@@ -30,10 +31,14 @@ _COLUMNS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """One job event. `at` is in whole seconds since 1970, UTC; `why` is one plain sentence."""
+    """One job event. `at` is in whole seconds since 1970, UTC; `why` is one plain sentence.
+
+    `request_state` is the request's state when the event was read, so it may be that of a later event.
+    """
 
     event_id: int
     request_id: str
+    request_state: State
     project: str
     backend: str
     job_id: str
@@ -48,6 +53,7 @@ class Happening:
         """One line of ASCII."""
         fields: dict[str, str | int] = {
             "request_id": self.request_id,
+            "request_state": self.request_state.value,
             "project": self.project,
             "backend": self.backend,
             "job_id": self.job_id,
@@ -90,6 +96,7 @@ def _happening(
     action: str,
     tries: int,
     request_id: str,
+    request_state: str,
     project: str,
     backend: str,
     last_seen_at: datetime | None,
@@ -97,6 +104,7 @@ def _happening(
     return Happening(
         event_id=event_id,
         request_id=request_id,
+        request_state=State(request_state),
         project=project,
         backend=backend,
         job_id=job_id,

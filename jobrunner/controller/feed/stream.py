@@ -70,6 +70,7 @@ class Stream:
         self._looking = asyncio.Lock()
         self._reading: asyncio.Task[None] | None = None
         self._viewers: set[asyncio.Event] = set()
+        self._unanswered = False
         # `_ids` and `_events` are the window, in order; nothing up to `_floor` is in it.
         self._floor = 0
         self._ids: list[int] = []
@@ -151,10 +152,14 @@ class Stream:
     async def _look_safely(self) -> int:
         try:
             async with self._looking:
-                return await self._look()
+                found = await self._look()
         except (DatabaseError, InterfaceError):
-            _log.exception("the database did not tell the live stream what is new")
+            if not self._unanswered:
+                _log.exception("the database does not tell the live stream what is new")
+            self._unanswered = True
             return 0
+        self._unanswered = False
+        return found
 
     async def _look(self) -> int:
         found = await self._in_thread(partial(following, self.newest_id, _AT_ONCE))

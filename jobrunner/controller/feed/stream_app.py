@@ -42,8 +42,7 @@ _log = logging.getLogger(__name__)
 class StreamTerms:
     """`hosts` are the host names that may be asked for; `proxies` addresses whose X-Forwarded-For counts.
 
-    Who takes nothing for `patience_s` is cut off; who was sent nothing for `heartbeat_s` gets a comment, so
-    that no proxy closes the stream. Seconds are whole.
+    Who was sent nothing for `heartbeat_s` whole seconds gets a comment, so that no proxy closes the stream.
     """
 
     hosts: tuple[str, ...]
@@ -51,7 +50,6 @@ class StreamTerms:
     viewers: int
     viewers_of_one_address: int
     heartbeat_s: int
-    patience_s: int
 
 
 class _Refused(Exception):
@@ -131,18 +129,19 @@ class StreamApp:
         clock = asyncio.get_running_loop().time
         text, beat = greeting, 0.0
         try:
-            while not gone.done():
-                if text:
-                    await self._give(send, text)
-                    beat = clock() + self._terms.heartbeat_s
+            while True:
+                # First, so that what happens during a slow `send` is not slept through.
                 woken.clear()
+                if gone.done():
+                    return
+                if text:
+                    # Waits for one who is slow. The kernel ends the connection of one who takes nothing.
+                    await send({"type": "http.response.body", "body": text, "more_body": True})
+                    beat = clock() + self._terms.heartbeat_s
                 text, upto = self._next(after, wanted)
                 if upto == after:
                     text = await self._wait(woken, beat, after)
                 after = upto
-        except TimeoutError:
-            # It takes nothing. What it missed it can ask for when it comes back.
-            return
         except asyncio.CancelledError:
             # The server stops. Streams that it had to break off would be errors in its log.
             await _end(send)
@@ -168,10 +167,6 @@ class StreamApp:
         except TimeoutError:
             return f":\nid: {after}\n\n".encode()
         return b""
-
-    async def _give(self, send: Send, text: bytes) -> None:
-        async with asyncio.timeout(self._terms.patience_s):
-            await send({"type": "http.response.body", "body": text, "more_body": True})
 
 
 async def _start(send: Send) -> None:

@@ -1,124 +1,199 @@
-"""The public pages. They show what `jobs.describing` lists, and nothing else."""
+"""The public pages about requests. They show what `jobs.describing` lists, and nothing else.
+
+Each page is made of a frame and a part. The part alone is served under /live/, for the script that keeps an
+open page up to date; both come from the same template, so that nobody sees more or less without the script.
+"""
 
 from datetime import datetime
 from typing import Any, Final
 
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import render
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from jobrunner.controller.jobs.describing import JobFacts, RequestFacts, describe
-from jobrunner.controller.jobs.models import JobEvent, JobRequest
+from jobrunner.controller.feed import error_views
+from jobrunner.controller.feed.approval_facts import approval_for
+from jobrunner.controller.feed.filters import BadFilter, Filters, read_filters
+from jobrunner.controller.feed.listing import Page, UnknownMark, digest, page, parts_of
+from jobrunner.controller.feed.pipeline_graph import pipeline_of
+from jobrunner.controller.feed.shared_part import SharedPart
+from jobrunner.controller.feed.showing import show
+from jobrunner.controller.jobs.describing import describe_jobs, head, with_names
+from jobrunner.controller.jobs.models import Job, JobEvent, JobRequest
+from jobrunner.controller.jobs.transitions import FINAL, State
+from jobrunner.controller.projects.models import Backend, Project
 
-PAGE_SIZE: Final = 20
+_RUNNING_SHOWN: Final = 10
+_WAITING_SHOWN: Final = 10
+_FINISHED_SHOWN: Final = 10
+_JOBS_SHOWN: Final = 100
+_CHANGES_SHOWN: Final = 20
+_CHANGES_A_PAGE: Final = 200
+_FRONT_PART: Final = SharedPart()
 
 
 @require_safe
 def front(request: HttpRequest) -> HttpResponse:
-    """Newest requests first."""
-    page, older = _page(request)
-    context = {
-        "requests": page,
-        "older": older,
-        "is_first": "before" not in request.GET,
-        "now": timezone.now(),
-    }
-    return render(request, "feed/front.html", context)
+    """What runs now, what waits and why, and what finished lately."""
+    return _front(request, part=False)
 
 
 @require_safe
-def job_request(request: HttpRequest, request_id: str) -> HttpResponse:
-    """One request: why it was made, each job, and every change of each."""
-    found = JobRequest.objects.filter(request_id=request_id).first()
+def front_part(request: HttpRequest) -> HttpResponse:
+    """The part of the front page that changes."""
+    return _FRONT_PART.get(lambda: _front(request, part=True))
+
+
+def _front(request: HttpRequest, *, part: bool) -> HttpResponse:
+    now = timezone.now()
+    running = _newest(Q(state=State.RUNNING.value), _RUNNING_SHOWN)
+    waiting = _newest(Q(state=State.PENDING.value), _WAITING_SHOWN)
+    finished = list(
+        JobRequest.objects.filter(finished_at__isnull=False)
+        .order_by("-finished_at")
+        .values_list("pk", flat=True)[:_FINISHED_SHOWN]
+    )
+    digests = iter(digest([*running, *waiting, *finished], now=now))
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    context = {
+        "running": [next(digests) for _ in running],
+        "waiting": [next(digests) for _ in waiting],
+        "finished": list(digests),
+        "running_count": JobRequest.objects.filter(state=State.RUNNING.value).count(),
+        "waiting_count": JobRequest.objects.filter(state=State.PENDING.value).count(),
+        "today_count": JobRequest.objects.filter(finished_at__gte=today).count(),
+        **_choices(Filters(), part=part),
+    }
+    return show(request, "front", context, now=now, part=part)
+
+
+@require_safe
+def runs(request: HttpRequest, *, part: bool = False) -> HttpResponse:
+    """All requests, newest first, narrowed by filters."""
+    now = timezone.now()
+    try:
+        filters = read_filters(request.GET)
+    except BadFilter as bad:
+        return error_views.bad_filter(request, bad, _choices(Filters(), part=part))
+    found = page_of(request, filters.apply(JobRequest.objects.all()), now=now)
+    path = reverse("runs")
+    context = {
+        "page": found,
+        "filters": filters,
+        "is_filtered": filters != Filters(),
+        "older": found.older and f"{path}?{filters.query(before=found.older)}",
+        "newer": found.newer and f"{path}?{filters.query(after=found.newer)}",
+        "query": request.GET.urlencode(),
+        **_choices(filters, part=part),
+    }
+    return show(request, "runs", context, now=now, part=part)
+
+
+@require_safe
+def job_request(request: HttpRequest, request_id: str, *, part: bool = False) -> HttpResponse:
+    """One request: why it was made, each job, and the latest changes."""
+    now = timezone.now()
+    found = find(request_id)
+    jobs, chosen, after = Job.objects.filter(request=found).order_by("pk"), _chosen_state(request), None
+    if chosen is not None:
+        jobs = jobs.filter(state=chosen.value)
+    if request.GET.get("after"):
+        after = _job_key(found, request.GET["after"])
+        jobs = jobs.filter(pk__gt=after)
+    facts = list(describe_jobs(jobs[: _JOBS_SHOWN + 1], now=now).values())
+    more = len(facts) > _JOBS_SHOWN
+    parts = parts_of(found, now=now)
+    context = {
+        "head": head(found),
+        "approval": approval_for(found.project, found.backend.slug, at=found.created_at, now=now),
+        "parts": parts,
+        "total": sum(part.count for part in parts),
+        "ended": sum(part.count for part in parts if part.state in FINAL),
+        "pipeline": pipeline_of(found),
+        "jobs": facts[:_JOBS_SHOWN],
+        "chosen": chosen,
+        "is_first": after is None,
+        "more_after": facts[_JOBS_SHOWN - 1].job_id if more else None,
+        "changes": list(_changes(found).order_by("-pk")[:_CHANGES_SHOWN]),
+        "change_count": JobEvent.objects.filter(job__request=found).count(),
+        "query": request.GET.urlencode(),
+    }
+    return show(request, "job_request", context, now=now, part=part)
+
+
+@require_safe
+def history(request: HttpRequest, request_id: str) -> HttpResponse:
+    """Every change of every job of one request, oldest first."""
+    found = find(request_id)
+    rows = _changes(found).order_by("pk")
+    after = request.GET.get("after", "")
+    if after:
+        if not (after.isascii() and after.isdigit() and len(after) < 19):
+            raise Http404
+        rows = rows.filter(pk__gt=int(after))
+    changes = list(rows[: _CHANGES_A_PAGE + 1])
+    context = {
+        "head": head(found),
+        "changes": changes[:_CHANGES_A_PAGE],
+        "is_first": not after,
+        "next": changes[_CHANGES_A_PAGE - 1][0] if len(changes) > _CHANGES_A_PAGE else None,
+    }
+    return show(request, "history", context, now=timezone.now(), part=False)
+
+
+def find(request_id: str) -> JobRequest:
+    """The request of that id; raises Http404."""
+    found = None
+    if "\0" not in request_id:
+        found = with_names(JobRequest.objects.filter(request_id=request_id)).first()
     if found is None:
         raise Http404
-    (facts,) = describe([found], now=timezone.now())
-    events = JobEvent.objects.filter(job__request=found).order_by("pk")
-    history = events.values_list("at", "job__action", "state", "reason", "attempt")
-    return render(request, "feed/job_request.html", {"request_facts": facts, "history": history})
+    return found
 
 
-@require_safe
-def feed_json(request: HttpRequest) -> HttpResponse:
-    """The feed for programs; `next` leads to older requests."""
-    page, older = _page(request)
-    body = {
-        "requests": [_as_json(facts) for facts in page],
-        "next": None if older is None else f"{reverse('feed-json')}?before={older}",
-    }
-    return JsonResponse(body)
+def page_of(request: HttpRequest, requests: QuerySet[JobRequest], *, now: datetime) -> Page:
+    """The page of these requests that the address asks for; raises Http404 for a mark that never was."""
+    before, after = request.GET.get("before", ""), request.GET.get("after", "")
+    try:
+        return page(requests, before=before, after=after, now=now)
+    except UnknownMark as error:
+        raise Http404 from error
 
 
-def _page(request: HttpRequest) -> tuple[list[RequestFacts], str | None]:
-    """One page, and the id of the request before which the next page begins."""
-    rows = JobRequest.objects.order_by("-pk")
-    before = request.GET.get("before")
-    if before is not None:
-        mark = JobRequest.objects.filter(request_id=before).first()
-        if mark is None:
-            raise Http404
-        rows = rows.filter(pk__lt=mark.pk)
-    found = list(rows[: PAGE_SIZE + 1])
-    page = describe(found[:PAGE_SIZE], now=timezone.now())
-    return page, page[-1].request_id if len(found) > PAGE_SIZE else None
+def _newest(which: Q, count: int) -> list[int]:
+    return list(JobRequest.objects.filter(which).order_by("-pk").values_list("pk", flat=True)[:count])
 
 
-def _as_json(facts: RequestFacts) -> dict[str, Any]:
+def _choices(filters: Filters, *, part: bool) -> dict[str, Any]:
+    """What the filter form offers; the part has no form."""
+    if part:
+        return {}
     return {
-        "request_id": facts.request_id,
-        "project": facts.project,
-        "workspace": facts.workspace_label,
-        "backend": facts.backend,
-        "asked_by": facts.asked_by,
-        "commit": facts.commit,
-        "commit_url": facts.commit_url,
-        "created_at": _time(facts.created_at),
-        "jobs": [_job_as_json(job) for job in facts.jobs],
+        "filters": filters,
+        "projects": list(Project.objects.order_by("title").values_list("slug", "title")),
+        "backends": list(Backend.objects.order_by("title").values_list("slug", "title")),
+        "states": list(State),
     }
 
 
-def _job_as_json(job: JobFacts) -> dict[str, Any]:
-    return {
-        "job_id": job.job_id,
-        "action": job.action,
-        "state": job.state.value,
-        "reason": job.reason,
-        "why": job.why,
-        "created_at": _time(job.created_at),
-        "started_at": _time(job.started_at),
-        "finished_at": _time(job.finished_at),
-        "seconds": job.seconds,
-    }
+def _chosen_state(request: HttpRequest) -> State | None:
+    word = request.GET.get("state", "")
+    if word and word not in list(State):
+        raise Http404
+    return State(word) if word else None
 
 
-def _time(moment: datetime | None) -> str | None:
-    return None if moment is None else f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+def _job_key(found: JobRequest, job_id: str) -> int:
+    key = None
+    if "\0" not in job_id:
+        key = Job.objects.filter(request=found, job_id=job_id).values_list("pk", flat=True).first()
+    if key is None:
+        raise Http404
+    return key
 
 
-def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """400."""
-    return _error(request, 400, "This request cannot be understood", "Check the address and try again.")
-
-
-def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """403."""
-    return _error(request, 403, "This is not allowed", "You may not do that here.")
-
-
-def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """404."""
-    return _error(request, 404, "There is nothing here", "The address may be mistyped, or it never existed.")
-
-
-def server_error(request: HttpRequest) -> HttpResponse:
-    """500."""
-    return _error(
-        request, 500, "Something went wrong on our side", "It has been noted. Try again in a few minutes."
-    )
-
-
-def _error(request: HttpRequest, status: int, title: str, advice: str) -> HttpResponse:
-    context = {"status": status, "title": title, "advice": advice}
-    return render(request, "feed/error.html", context, status=status)
+def _changes(found: JobRequest) -> QuerySet[JobEvent, tuple[Any, ...]]:
+    columns = ("pk", "at", "job__action", "state", "reason", "attempt")
+    return JobEvent.objects.filter(job__request=found).values_list(*columns)

@@ -3,31 +3,42 @@
 Pages, the feed and the API build their answers from these values, never from database rows.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Final
 
-from django.db.models import Prefetch
+from django.db.models import Count, F, QuerySet, Window
+from django.db.models.functions import RowNumber
 
+from jobrunner.controller.jobs.advice import NEXT, where_the_log_is
 from jobrunner.controller.jobs.models import Job, JobRequest
 from jobrunner.controller.jobs.transitions import FINAL, State, Wait
 from jobrunner.controller.jobs.why import Waiting, why_ended_or_running, why_pending
 
+_NAMED_NEEDS: Final = 5
+
 
 @dataclass(frozen=True, slots=True)
 class JobFacts:
-    """One job. Times are the controller's own; `why` is one plain sentence."""
+    """One job. Times are the controller's own; `why` is one plain sentence.
+
+    `next_step` and `log` are empty until it has ended; `reused_*` belong to the run that serves in its place.
+    """
 
     job_id: str
     action: str
     state: State
     reason: str
     why: str
+    next_step: str
+    log: str
     attempt: int
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
     reused_request: str | None
+    reused_commit: str | None
 
     @property
     def seconds(self) -> int | None:
@@ -38,8 +49,8 @@ class JobFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class RequestFacts:
-    """One job request with its jobs, in the order in which they run."""
+class RequestHead:
+    """One job request without its jobs. `state` sums its jobs up."""
 
     request_id: str
     project: str
@@ -55,7 +66,20 @@ class RequestFacts:
     branch: str
     commit: str
     actions: tuple[str, ...]
+    state: State
     created_at: datetime
+    finished_at: datetime | None
+
+    @property
+    def commit_url(self) -> str | None:
+        """Where the commit can be read, for repositories that the public can reach."""
+        return commit_url(self.repo, self.commit)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFacts(RequestHead):
+    """One job request with its jobs, in the order in which they run."""
+
     jobs: tuple[JobFacts, ...]
 
     @property
@@ -63,76 +87,132 @@ class RequestFacts:
         """Whether all its jobs have ended."""
         return all(job.state in FINAL for job in self.jobs)
 
-    @property
-    def commit_url(self) -> str | None:
-        """Where the commit can be read, for repositories that the public can reach."""
-        return f"{self.repo}/commit/{self.commit}" if self.repo.startswith("https://") else None
+
+def commit_url(repo: str, commit: str) -> str | None:
+    """Where a commit can be read, if its repository is one that the public can reach."""
+    return f"{repo}/commit/{commit}" if repo.startswith("https://") else None
+
+
+def with_names(requests: QuerySet[JobRequest]) -> QuerySet[JobRequest]:
+    """The same requests, read together with what `head` tells about them."""
+    return requests.select_related("project", "workspace", "backend", "person")
+
+
+def head(request: JobRequest) -> RequestHead:
+    """The facts of one request without its jobs; no query when it was read `with_names`."""
+    return RequestHead(**_head(request))
 
 
 def describe(requests: Sequence[JobRequest], *, now: datetime) -> list[RequestFacts]:
-    """The facts of some requests, in a fixed number of queries however many they are."""
+    """The facts of some requests with all their jobs, in a fixed number of queries however many they are."""
     ids = [request.pk for request in requests]
-    unmet = Job.objects.exclude(state=State.SUCCEEDED.value).order_by("pk")
-    jobs = (
-        Job.objects.filter(request__in=ids)
-        .select_related("reused__request", "backend")
-        .prefetch_related(Prefetch("needs", queryset=unmet, to_attr="unmet"))
-        .order_by("pk")
+    by_request: dict[int, list[JobFacts]] = {pk: [] for pk in ids}
+    rows = _with_related(Job.objects.filter(request__in=ids).order_by("pk"))
+    for row, facts in zip(rows, _facts(rows, now), strict=True):
+        by_request[row.request_id].append(facts)
+    full = with_names(JobRequest.objects.all()).in_bulk(ids)
+    return [RequestFacts(**_head(full[pk]), jobs=tuple(by_request[pk])) for pk in ids]
+
+
+def describe_jobs(jobs: QuerySet[Job], *, now: datetime) -> dict[int, JobFacts]:
+    """The facts of some jobs by key, in their order, in two queries however many they are."""
+    rows = _with_related(jobs)
+    return {row.pk: facts for row, facts in zip(rows, _facts(rows, now), strict=True)}
+
+
+def _with_related(jobs: QuerySet[Job]) -> list[Job]:
+    return list(jobs.select_related("reused__request", "backend", "workspace"))
+
+
+def _facts(rows: Sequence[Job], now: datetime) -> list[JobFacts]:
+    unmet = _unmet([row.pk for row in rows if row.reason == Wait.WAITING_FOR_DEPENDENCIES.value])
+    return [_job(row, unmet, now) for row in rows]
+
+
+def _head(request: JobRequest) -> dict[str, Any]:
+    return {
+        "request_id": request.request_id,
+        "project": request.project.slug,
+        "project_title": request.project.title,
+        "purpose": request.project.purpose,
+        "legal_basis": request.project.legal_basis,
+        "workspace": request.workspace.name,
+        "workspace_label": f"{request.workspace.repo.rsplit('/', 1)[-1]}, branch {request.workspace.branch}",
+        "backend": request.backend.slug,
+        "backend_title": request.backend.title,
+        "asked_by": request.person.username,
+        "repo": request.workspace.repo,
+        "branch": request.workspace.branch,
+        "commit": request.commit,
+        "actions": tuple(request.actions),
+        "state": State(request.state),
+        "created_at": request.created_at,
+        "finished_at": request.finished_at,
+    }
+
+
+def _unmet(waiting: Sequence[int]) -> Mapping[int, tuple[tuple[str, ...], int]]:
+    """Of each of these jobs the first needs that have not succeeded, and how many more there are."""
+    if not waiting:
+        return {}
+    links: Any = Job.needs.through
+    rows: Iterable[tuple[int, str, int]] = (
+        links.objects.filter(from_job__in=waiting)
+        .exclude(to_job__state=State.SUCCEEDED.value)
+        .annotate(
+            place=Window(RowNumber(), partition_by="from_job", order_by="to_job"),
+            total=Window(Count("pk"), partition_by="from_job"),
+        )
+        .filter(place__lte=_NAMED_NEEDS)
+        .order_by("from_job", "to_job")
+        .values_list("from_job", F("to_job__action"), "total")
     )
-    by_request: dict[int, list[Job]] = {pk: [] for pk in ids}
-    for job in jobs:
-        by_request[job.request_id].append(job)
-    full = JobRequest.objects.select_related("project", "workspace", "backend", "person").in_bulk(ids)
-    return [_request(full[pk], by_request[pk], now) for pk in ids]
+    names: dict[int, list[str]] = {}
+    totals: dict[int, int] = {}
+    for pk, action, total in rows:
+        names.setdefault(pk, []).append(action)
+        totals[pk] = total
+    return {pk: (tuple(found), totals[pk] - len(found)) for pk, found in names.items()}
 
 
-def _request(request: JobRequest, jobs: Iterable[Job], now: datetime) -> RequestFacts:
-    return RequestFacts(
-        request_id=request.request_id,
-        project=request.project.slug,
-        project_title=request.project.title,
-        purpose=request.project.purpose,
-        legal_basis=request.project.legal_basis,
-        workspace=request.workspace.name,
-        workspace_label=f"{request.workspace.repo.rsplit('/', 1)[-1]}, branch {request.workspace.branch}",
-        backend=request.backend.slug,
-        backend_title=request.backend.title,
-        asked_by=request.person.username,
-        repo=request.workspace.repo,
-        branch=request.workspace.branch,
-        commit=request.commit,
-        actions=tuple(request.actions),
-        created_at=request.created_at,
-        jobs=tuple(_job(job, now) for job in jobs),
-    )
-
-
-def _job(job: Job, now: datetime) -> JobFacts:
+def _job(job: Job, unmet: Mapping[int, tuple[tuple[str, ...], int]], now: datetime) -> JobFacts:
+    state = State(job.state)
     return JobFacts(
         job_id=job.job_id,
         action=job.action,
-        state=State(job.state),
+        state=state,
         reason=job.reason,
-        why=_why(job, now),
+        why=_why(job, unmet, now),
+        next_step=NEXT.get((state, job.reason), ""),
+        log=where_the_log_is(
+            state,
+            job.reason,
+            job_id=job.job_id,
+            attempt=job.attempt,
+            workspace=job.workspace.name,
+            action=job.action,
+        ),
         attempt=job.attempt,
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,
         reused_request=None if job.reused is None else job.reused.request.request_id,
+        reused_commit=None if job.reused is None else job.reused.request.commit,
     )
 
 
-def _why(job: Job, now: datetime) -> str:
+def _why(job: Job, unmet: Mapping[int, tuple[tuple[str, ...], int]], now: datetime) -> str:
     state = State(job.state)
     if state is not State.PENDING:
         return why_ended_or_running(state, job.reason, cancel_wished=bool(job.cancel_reason))
-    unmet: list[Job] = getattr(job, "unmet", [])
+    names, more = unmet.get(job.pk, ((), 0))
     wait = Waiting(
         reason=Wait(job.reason),
         backend=job.backend.slug,
         paused=job.backend.paused,
         last_seen_at=job.backend.last_seen_at,
-        unmet=tuple(need.action for need in unmet),
+        unmet=names,
         tries=job.tries,
+        more_unmet=more,
     )
     return why_pending(wait, now=now)

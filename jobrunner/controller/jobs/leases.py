@@ -116,14 +116,19 @@ def _is_replay(job: Job, message: Claim) -> bool:
 
 
 def _take_place(agent: Backend, job: Job) -> None:
-    place = "free_db" if job.is_database else "free_plain"
-    Backend.objects.filter(pk=agent.pk, **{f"{place}__gt": 0}).update(**{place: F(place) - 1})
+    for place in _places_of(job):
+        Backend.objects.filter(pk=agent.pk, **{f"{place}__gt": 0}).update(**{place: F(place) - 1})
 
 
 def give_place_back(job: Job) -> None:
     """Count the place of a job that ended as free, until the agent tells its own count again."""
-    place = "free_db" if job.is_database else "free_plain"
-    Backend.objects.filter(pk=job.backend_id, **{f"{place}__lt": 64}).update(**{place: F(place) + 1})
+    for place in _places_of(job):
+        Backend.objects.filter(pk=job.backend_id, **{f"{place}__lt": 64}).update(**{place: F(place) + 1})
+
+
+def _places_of(job: Job) -> tuple[str, ...]:
+    """A database action takes one of all places, of which only some may be had by database actions."""
+    return ("free_plain", "free_db") if job.is_database else ("free_plain",)
 
 
 def check_token(agent: Backend, job: Job, attempt: int, token: str | None, *, now: datetime) -> None:

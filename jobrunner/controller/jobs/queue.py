@@ -7,7 +7,8 @@ and names what it needs in the order of that index.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from django.db.models import Count, Min, QuerySet
 
@@ -16,6 +17,8 @@ from jobrunner.controller.jobs.leases import Terms
 from jobrunner.controller.jobs.models import Job
 from jobrunner.controller.jobs.transitions import READY, State, Wait
 from jobrunner.controller.projects.models import Backend, Workspace
+
+_NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +83,27 @@ def runs(agent: Backend, *, now: datetime, terms: Terms) -> list[Run]:
 
 
 def pick(agent: Backend, *, most: int, now: datetime, terms: Terms) -> list[int]:
-    """Keys of the jobs that come next and fit the backend's free places, oldest first."""
-    places = {True: min(agent.free_db, most), False: min(agent.free_plain, most)}
-    if not any(places.values()):
+    """Keys of the jobs that come next and fit the backend's free places, oldest first.
+
+    Each kind is shared fairly by itself; where both together are more than the free places, the workspace
+    that runs least and waited longest comes first, so that neither kind can keep the other out.
+    """
+    free = min(agent.free_plain, most)
+    if free == 0:
         return []
+    places = {True: min(agent.free_db, free), False: free}
     ready = lines(agent, now=now, terms=terms)
     running = runs(agent, now=now, terms=terms)
     served = _last_served({line.workspace for line in ready} | {run.workspace for run in running})
     busy = Counter(run.workspace for run in running)
-    chosen: list[int] = []
+    chosen: list[tuple[int, int]] = []
     for is_database, count in places.items():
         mine = [line for line in ready if line.is_database is is_database]
         lapsed = [run for run in running if run.lapsed and run.is_database is is_database]
         shares = share(count, _claimants(mine, lapsed, busy, served))
         chosen += _oldest(agent, shares, mine, lapsed, now, terms)
-    return sorted(chosen)
+    chosen.sort(key=lambda one: (busy[one[0]], served[one[0]] or _NEVER, one[1]))
+    return sorted(key for _workspace, key in chosen[:free])
 
 
 def _last_served(workspaces: Iterable[int]) -> dict[int, datetime | None]:
@@ -128,8 +137,8 @@ def _oldest(
     lapsed: Sequence[Run],
     now: datetime,
     terms: Terms,
-) -> list[int]:
-    """The oldest jobs of each workspace, as many as its share."""
+) -> list[tuple[int, int]]:
+    """Workspace and key of the oldest jobs of each workspace, as many as its share."""
     keys: dict[int, list[int]] = {workspace: [] for workspace in shares}
     for run in lapsed:
         if run.workspace in shares:
@@ -137,7 +146,9 @@ def _oldest(
     for line in ready:
         if line.workspace in shares:
             keys[line.workspace] += _heads(agent, line, shares[line.workspace], now, terms)
-    return [key for workspace, found in keys.items() for key in sorted(found)[: shares[workspace]]]
+    return [
+        (workspace, key) for workspace, found in keys.items() for key in sorted(found)[: shares[workspace]]
+    ]
 
 
 def _heads(agent: Backend, line: Line, count: int, now: datetime, terms: Terms) -> list[int]:

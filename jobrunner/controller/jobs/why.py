@@ -1,6 +1,6 @@
 """One plain sentence for each job: why it waits, what it does, or what its end means."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -14,10 +14,7 @@ MEANING: Final[dict[tuple[State, str], str]] = {
     (State.RUNNING, "executing"): "The code runs.",
     (State.RUNNING, "collecting"): "The code has ended; its outputs are collected and checked.",
     (State.SUCCEEDED, "completed"): "It ran to its end and made all its outputs.",
-    (
-        State.SUCCEEDED,
-        "reused",
-    ): "It did not run again: an earlier successful run serves. Ask with --force to run it again.",
+    (State.SUCCEEDED, "reused"): "It did not run again: an earlier successful run serves.",
     (
         State.FAILED,
         "nonzero_exit",
@@ -64,7 +61,8 @@ MEANING: Final[dict[tuple[State, str], str]] = {
 class Waiting:
     """What is known about a pending job's wait.
 
-    `unmet` are the actions it waits for; `tries` counts the attempts so far.
+    `unmet` are the actions it waits for, or the first of them, and `more_unmet` counts the others; `tries`
+    counts the attempts so far.
     """
 
     reason: Wait
@@ -73,12 +71,13 @@ class Waiting:
     last_seen_at: datetime | None
     unmet: tuple[str, ...]
     tries: int
+    more_unmet: int = 0
 
 
 def why_pending(wait: Waiting, *, now: datetime) -> str:
     """Why a pending job is not running yet."""
     if wait.reason is Wait.WAITING_FOR_DEPENDENCIES:
-        return f"Waits for {_listed(wait.unmet)} to finish."
+        return f"Waits for {_listed(wait.unmet, wait.more_unmet)} to finish."
     if wait.paused:
         return f"Backend {wait.backend} is paused; it starts nothing new until its operators go on."
     away = wait.last_seen_at is None or now - wait.last_seen_at > _AWAY_AFTER
@@ -104,12 +103,14 @@ def why_ended_or_running(state: State, reason: str, *, cancel_wished: bool) -> s
     return MEANING[state, reason]
 
 
-def _listed(actions: Iterable[str]) -> str:
+def _listed(actions: Sequence[str], more: int) -> str:
     names = [f"`{action}`" for action in actions]
     if not names:
         return "other actions"
-    if len(names) > 5:
-        names = [*names[:4], f"{len(names) - 4} others"]
+    if len(names) + more > 5:
+        names, more = names[:4], len(names) + more - 4
+    if more:
+        names.append(f"{more} others" if more > 1 else "1 other")
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 

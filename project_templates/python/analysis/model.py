@@ -1,19 +1,12 @@
-"""Action `model`: the cleaned cohort -> hazard ratios, survival by year, and a figure."""
+"""Action `model`: the cohort -> hazard ratios, and survival by year."""
 
-from pathlib import Path
-
-import matplotlib
-
-matplotlib.use("Agg")  # There is no screen inside the container.
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from statsmodels.duration.hazard_regression import PHReg
 
+from cohort import GROUPS, read_cohort
 from rounding import safe_counts, write_table
 
-GROUPS = {1: "top tenth", 0: "lower nine tenths"}
 YEARS = 10
 
 
@@ -55,7 +48,7 @@ def survival(cohort: pd.DataFrame) -> pd.DataFrame:
     group ends before the first year whose numbers are too small to print.
     """
     return pd.concat(
-        [life_table(name, cohort[cohort["top_tenth"] == group]) for group, name in GROUPS.items()]
+        [life_table(name, cohort[cohort["group"] == name]) for name in GROUPS.values()]
     )
 
 
@@ -75,27 +68,11 @@ def life_table(name: str, people: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["light_chains", "year", "at_risk", "deaths", "survival"])
 
 
-def draw(table: pd.DataFrame, path: str) -> None:
-    """The curves of the printed table: nothing is drawn that the table does not say."""
-    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-    for name, rows in table.groupby("light_chains", sort=False):
-        axes.plot([0, *rows["year"]], [1, *rows["survival"]], marker="o", label=name)
-    axes.set(xlabel="Years since the blood sample", ylabel="Share alive", ylim=(0, 1.02))
-    axes.set_title("Survival by serum free light chains, age 50 and over")
-    axes.legend(frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=120, metadata={"Software": None})
-
-
 def main() -> None:
-    cohort = pd.read_csv("output/cohort.csv.gz")
-    for folder in ("output/tables", "output/figures"):
-        Path(folder).mkdir(parents=True, exist_ok=True)
+    cohort = read_cohort()
     write_table(hazard_ratios(cohort), "output/tables/hazard_ratios.csv", counts=["n", "deaths"])
-    curves = survival(cohort)
-    write_table(curves, "output/tables/survival.csv", counts=["at_risk", "deaths"])
-    draw(curves, "output/figures/survival.png")
-    print("Wrote hazard ratios, survival by year and a figure.")
+    write_table(survival(cohort), "output/tables/survival.csv", counts=["at_risk", "deaths"])
+    print("Wrote hazard ratios and survival by year.")
 
 
 if __name__ == "__main__":

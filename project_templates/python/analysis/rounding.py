@@ -6,6 +6,8 @@ beside a count (a total, a percentage, a survival estimate) is worked out from t
 from the true ones.
 """
 
+from pathlib import Path
+
 import pandas as pd
 
 REDACT_AT_OR_BELOW = 7
@@ -24,4 +26,5 @@ def write_table(table: pd.DataFrame, path: str, counts: list[str]) -> None:
     printable = table.copy()
     for column in counts:
         printable[column] = printable[column].astype("string").fillna(REDACTED)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     printable.to_csv(path, index=False)

@@ -22,6 +22,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
@@ -542,6 +544,60 @@ static int tamper(int count, char **paths) {
     return finish(0);
 }
 
+/* Everything that would change a file, or leave one beside it; the last ones take it away. */
+static int spoil(const char *path) {
+    static const char *endings[] = {"-wal", "-journal", "-shm", ".wal"};
+    char other[4096];
+    int fd = open(path, O_RDONLY);
+    outcome("read", fd < 0 ? -1 : read(fd, other, 16));
+    outcome("chmod_open", fchmod(fd, 0666));
+    outcome("open_write", open(path, O_WRONLY));
+    outcome("open_truncate", open(path, O_RDWR | O_TRUNC));
+    outcome("chmod", chmod(path, 0666));
+    outcome("chown", chown(path, getuid(), getgid()));
+    outcome("times", utimensat(AT_FDCWD, path, NULL, 0));
+    outcome("truncate", truncate(path, 1));
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        snprintf(other, sizeof other, "%s%s", path, endings[i]);
+        outcome(endings[i], open(other, O_WRONLY | O_CREAT, 0600));
+    }
+    snprintf(other, sizeof other, "%s.link", path);
+    outcome("link", link(path, other));
+    outcome("unlink", unlink(path));
+    outcome("make", open(path, O_WRONLY | O_CREAT | O_EXCL, 0600));
+    snprintf(other, sizeof other, "%s.moved", path);
+    outcome("rename", rename(path, other));
+    return finish(0);
+}
+
+/* Take every kind of lock on a file that can only be read, and stay. */
+static int lock(const char *path, long seconds) {
+    struct flock range = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 123456, .l_len = 654321};
+    int fd = open(path, O_RDONLY);
+    outcome("flock", flock(fd, LOCK_EX | LOCK_NB));
+    outcome("range", fcntl(fd, F_SETLK, &range));
+    finish(0);
+    sleep((unsigned)least(seconds, MOST_SECONDS));
+    return 0;
+}
+
+/* What of others can be seen at a file that can only be read. */
+static int overhear(const char *path, long seconds) {
+    struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    char events[4096];
+    int watch = inotify_init1(IN_NONBLOCK);
+    int fd = open(path, O_RDONLY);
+    outcome("watch", inotify_add_watch(watch, path, IN_OPEN));
+    string("state", "listening");
+    fflush(stdout);
+    sleep((unsigned)least(seconds, MOST_SECONDS));
+    outcome("flock", flock(fd, LOCK_EX | LOCK_NB));
+    outcome("range", fcntl(fd, F_GETLK, &range));
+    number("start", range.l_type == F_UNLCK ? 0 : (long)range.l_start);
+    outcome("opened", read(watch, events, sizeof events));
+    return finish(0);
+}
+
 int main(int count, char **words) {
     const char *attack = count > 1 ? words[1] : "";
     const char *one = count > 2 ? words[2] : "";
@@ -572,6 +628,9 @@ int main(int count, char **words) {
     if (!strcmp(attack, "hold")) return hold(count - 2, words + 2);
     if (!strcmp(attack, "show")) return show(count - 2, words + 2);
     if (!strcmp(attack, "tamper")) return tamper(count - 2, words + 2);
+    if (!strcmp(attack, "spoil")) return spoil(one);
+    if (!strcmp(attack, "lock")) return lock(one, atol(two));
+    if (!strcmp(attack, "overhear")) return overhear(one, atol(two));
     if (!strcmp(attack, "kill")) {
         outcome("kill", kill(atoi(one), SIGKILL));
         return finish(0);

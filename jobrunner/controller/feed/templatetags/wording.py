@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from django import template
+from django.urls import reverse
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
@@ -13,36 +14,74 @@ _NONE: Final = "\N{EN DASH}"
 
 register = template.Library()
 
-# A word, a sign and a colour each: none of them is needed to understand the others.
-SIGNS: Final = {
-    "pending": "\N{WHITE CIRCLE}",
-    "running": "\N{CIRCLE WITH RIGHT HALF BLACK}",
-    "succeeded": "\N{CHECK MARK}",
-    "failed": "\N{MULTIPLICATION X}",
-    "refused": "\N{CIRCLED DIVISION SLASH}",
-    "cancelled": "\N{BLACK SQUARE}",
+# A word, a shape and a colour each: none of them is needed to understand the others. 16 by 16 units; what has
+# the class `cut` takes the colour of the ground.
+_RING: Final = '<circle cx="8" cy="8" r="6.2"/>'
+SHAPES: Final = {
+    "pending": f'{_RING}<path d="M8 4.6V8l2.4 1.6"/>',
+    "running": f'{_RING}<path class="full" d="M6.4 5.1v5.8L11 8z"/>',
+    "succeeded": (
+        '<circle class="full" cx="8" cy="8" r="7.2"/><path class="cut" d="m4.8 8.3 2.2 2.2 4.3-4.7"/>'
+    ),
+    "failed": ('<path class="full" d="M8 .2 15.8 8 8 15.8.2 8z"/><path class="cut" d="m6 6 4 4m0-4-4 4"/>'),
+    "refused": f'{_RING}<path d="m3.8 3.8 8.4 8.4"/>',
+    "cancelled": (
+        '<rect class="full" x="1.4" y="1.4" width="13.2" height="13.2" rx="2"/>'
+        '<path class="cut" d="M4.6 8h6.8"/>'
+    ),
 }
+WORDS: Final = {"pending": "waiting"}
+"""States that people call by another word than programs do."""
+
+
+@register.filter
+def word(state: str) -> str:
+    """The word for a state."""
+    return WORDS.get(state, state)
+
+
+@register.simple_tag
+def sign(state: str) -> SafeString:
+    """The shape of a state; its word stands beside it."""
+    return format_html(
+        '<svg class="sign state-{}" viewBox="0 0 16 16" aria-hidden="true" focusable="false">{}</svg>',
+        state,
+        shape(state),
+    )
+
+
+@register.filter
+def shape(state: str) -> SafeString:
+    """What to draw for a state, for use within a drawing."""
+    return mark_safe(SHAPES[state])  # noqa: S308 - a constant of this module
 
 
 @register.simple_tag
 def state(value: str) -> SafeString:
-    """A state as sign and word, coloured."""
-    return format_html(
-        '<span class="state state-{}"><span class="sign" aria-hidden="true">{}</span>{}</span>',
-        value,
-        SIGNS[value],
-        value,
-    )
+    """A state as shape and word, coloured."""
+    return format_html('<span class="state state-{}">{}{}</span>', value, sign(value), word(value))
 
 
 @register.simple_tag
-def moment(value: datetime | None) -> SafeString | str:
+def because(reason: str) -> SafeString:
+    """A reason, leading to what it means."""
+    return format_html('<a class="reason" href="{}#{}">{}</a>', reverse("about"), reason, words(reason))
+
+
+@register.simple_tag
+def moment(value: datetime | None, *, seconds: bool = False) -> SafeString | str:
     """A time that people and programs can read; a dash where there is none."""
     if value is None:
         return _NONE
-    return format_html(
-        '<time datetime="{}">{}</time>', f"{value:%Y-%m-%dT%H:%M:%SZ}", f"{value:%d %b %Y, %H:%M:%S}"
-    )
+    shown = f"{value:%d %b %Y, %H:%M:%S}" if seconds else f"{value:%d %b %Y, %H:%M}"
+    return format_html('<time datetime="{}">{}</time>', f"{value:%Y-%m-%dT%H:%M:%SZ}", shown.lstrip("0"))
+
+
+@register.simple_tag
+def day(value: datetime) -> SafeString:
+    """The day of a time."""
+    shown = f"{value:%d %b %Y}".lstrip("0")
+    return format_html('<time datetime="{}">{}</time>', f"{value:%Y-%m-%d}", shown)
 
 
 @register.filter

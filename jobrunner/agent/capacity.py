@@ -1,0 +1,70 @@
+"""How many jobs a site runs at once: each takes its whole share of cores and memory, so they must all fit."""
+
+import os
+from dataclasses import dataclass
+from typing import Final
+
+from jobrunner.agent.policy import MOST_SLOTS, Policy, PolicyProblem
+
+_LEAST_RESERVE_MIB: Final = 1024
+_RESERVED_PART: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What this machine has: cores, and memory in MiB."""
+
+    cores: int
+    memory_mib: int
+
+
+def this_machine() -> Machine:
+    """The machine that the agent runs on."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return Machine(os.cpu_count() or 1, memory // 2**20)
+
+
+def places(policy: Policy, machine: Machine) -> int:
+    """How many jobs may run at once, at least 1: `limits.slots`, or as many as fit.
+
+    All jobs together have `host.cores` and `host.memory_mib`; without these settings every core, and all
+    memory but a sixteenth (1 GiB at least), which is the agent's and the engine's. Raises PolicyProblem when
+    not one job fits, fewer than `limits.slots`, or fewer than `database.slots`.
+    """
+    limits = policy.limits
+    cores = policy.host.cores or float(machine.cores)
+    memory = policy.host.memory_mib or _spare_memory(machine)
+    if limits.cores > machine.cores:
+        raise PolicyProblem(
+            f"limits.cores: a job may use {limits.cores:g} cores, but this machine has {machine.cores}; "
+            "lower limits.cores."
+        )
+    if memory > machine.memory_mib:
+        raise PolicyProblem(
+            f"host.memory_mib: this machine has {machine.memory_mib} MiB, so it cannot give {memory} MiB "
+            "to jobs; lower host.memory_mib."
+        )
+    # A tenth of a core ten times is one core, whatever binary fractions say.
+    fit = min(int(cores / limits.cores + 1e-9), memory // limits.memory_mib, MOST_SLOTS)
+    share = f"{limits.cores:g} cores (limits.cores) and {limits.memory_mib} MiB (limits.memory_mib)"
+    whole = f"{cores:g} cores (host.cores) and {memory} MiB (host.memory_mib)"
+    if fit == 0:
+        raise PolicyProblem(
+            f"limits: a job may use {share}, but all jobs together have {whole}; lower what a job may use."
+        )
+    if limits.slots is not None and limits.slots > fit:
+        raise PolicyProblem(
+            f"limits.slots: {limits.slots} jobs of {share} each do not fit, since all jobs together have "
+            f"{whole}; set limits.slots to at most {fit}, or lower what a job may use."
+        )
+    total = limits.slots or fit
+    if policy.database is not None and policy.database.slots > total:
+        raise PolicyProblem(
+            f"database.slots: this site runs {total} jobs at once (limits.slots, or what fits), so "
+            f"{policy.database.slots} of them cannot be database actions; lower database.slots."
+        )
+    return total
+
+
+def _spare_memory(machine: Machine) -> int:
+    return max(0, machine.memory_mib - max(_LEAST_RESERVE_MIB, machine.memory_mib // _RESERVED_PART))

@@ -1,0 +1,34 @@
+"""What the agent tells the controller of its free places, in the way in which the controller counts them."""
+
+from typing import Final
+
+from jobrunner.agent.attempt_values import is_database
+from jobrunner.agent.dispatch import Desk
+from jobrunner.agent.journal import Attempt, Journal, Step
+from jobrunner.sync.messages import Slots
+
+_OVER: Final = frozenset({Step.CLEAN_UP, Step.DONE})
+_NOT_DERIVED: Final = frozenset({Step.VERIFY, Step.FETCH})
+
+
+def free_places(journal: Journal, desk: Desk) -> Slots:
+    """`plain`: all free places; `db`: how many more database actions may run, whether places are free or not.
+
+    A place is taken from the answer to a claim until the end is in the outbox: the controller counts so too
+    from then on, so that what it is told agrees with what it knows, whichever came first. An attempt whose
+    commit was not read yet may be a database action, so it counts as one.
+    """
+    places = desk.places()
+    taken = [attempt for attempt in journal.open_attempts() if _counts(attempt)]
+    databases = sum(is_database(attempt) or attempt.step in _NOT_DERIVED for attempt in taken)
+    free = max(0, places.total - len(taken))
+    return Slots(db=max(0, places.database - databases), plain=free)
+
+
+def are_derived(journal: Journal) -> bool:
+    """Whether it is known of every attempt whether it is a database action."""
+    return not any(attempt.step in _NOT_DERIVED for attempt in journal.open_attempts())
+
+
+def _counts(attempt: Attempt) -> bool:
+    return attempt.step is not Step.ACCEPT and attempt.step not in _OVER

@@ -1,0 +1,37 @@
+"""A step that failed: how long until it is tried again, and when that makes no sense any more."""
+
+import errno
+import time
+from typing import Final
+
+from jobrunner.agent.journal import Attempt, Step
+from jobrunner.executors.base import ContainerLost
+from jobrunner.study import Stop
+
+_TRIES_OF_A_STEP: Final = 5
+_LONGEST_PAUSE_S: Final = 30.0
+
+
+def pause(failures: int, stop: Stop | None = None) -> None:
+    """Sleep after so many failures in a row: 2 s, 4 s, up to 30 s. A stop that comes meanwhile ends it."""
+    seconds = min(2.0**failures, _LONGEST_PAUSE_S)
+    if stop is None or stop.asked:
+        # Asked before this failure: what failed was on the way to the end, and needs its pause too.
+        time.sleep(seconds)
+    else:
+        stop.wait(seconds)
+
+
+def is_hopeless(attempt: Attempt, problem: Exception, failures: int) -> bool:
+    """Whether trying this step again makes no sense, so that the attempt ends as lost.
+
+    What is finished is never given up: publishing and cleaning up go on until they are through. While a
+    container may run, only its certain loss ends the attempt. A full disk passes.
+    """
+    if attempt.step in (Step.DELIVER, Step.CLEAN_UP):
+        return False
+    if isinstance(problem, ContainerLost):
+        return True
+    if attempt.step is Step.WAIT or (isinstance(problem, OSError) and problem.errno == errno.ENOSPC):
+        return False
+    return failures + 1 >= _TRIES_OF_A_STEP

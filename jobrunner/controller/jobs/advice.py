@@ -1,0 +1,124 @@
+"""What to do after the end of a job, and where inside the data centre its log lies.
+
+Fixed sentences, one for each final reason: nothing that the code wrote or the data held can show in them.
+"""
+
+from typing import Final
+
+from jobrunner.controller.jobs.transitions import State
+
+NEXT: Final[dict[tuple[State, str], str]] = {
+    (
+        State.SUCCEEDED,
+        "completed",
+    ): "Nothing needs doing. People inside the data centre check its outputs before anything is released.",
+    (State.SUCCEEDED, "reused"): "Look at the run that serves, or ask with `--force` to run it again.",
+    (
+        State.FAILED,
+        "nonzero_exit",
+    ): "Find the error in its log, mend the script, commit, and ask again at the new commit.",
+    (
+        State.FAILED,
+        "out_of_memory",
+    ): "Read less at once or split the action, or ask the data centre for its limit; then ask again.",
+    (State.FAILED, "out_of_time"): "Do less in one action or split it, then ask again.",
+    (State.FAILED, "out_of_disk"): "Write fewer or smaller files, then ask again.",
+    (
+        State.FAILED,
+        "outputs_missing",
+    ): "Compare the paths under `outputs` with what the script writes; its log names what is missing.",
+    (
+        State.FAILED,
+        "outputs_refused",
+    ): "Write plain files at paths that no other action uses; its log names what was refused.",
+    (State.FAILED, "dependency_failed"): "Mend the action that did not succeed, then ask for this one again.",
+    (
+        State.FAILED,
+        "internal_error",
+    ): "Ask again later. If it comes back, tell the data centre's staff the job's id: they see the details.",
+    (
+        State.REFUSED,
+        "approval_missing",
+    ): "Ask the project's data controller to sign an approval for this data centre.",
+    (
+        State.REFUSED,
+        "approval_expired",
+    ): "Ask the project's data controller for an approval that is valid now.",
+    (
+        State.REFUSED,
+        "approval_invalid",
+    ): "Compare the request with the approval on the project's page; ask for one that covers it.",
+    (
+        State.REFUSED,
+        "repository_not_allowed",
+    ): "Use a repository that the approval names, or ask the data centre's staff to allow this one.",
+    (State.REFUSED, "commit_not_found"): "Push the branch with the commit, then ask again.",
+    (
+        State.REFUSED,
+        "commit_not_on_branch",
+    ): "Push the commit to that branch, or name the branch that it is on, then ask again.",
+    (
+        State.REFUSED,
+        "tree_refused",
+    ): "Remove submodules, links that lead outside and odd file names, commit, and ask again.",
+    (
+        State.REFUSED,
+        "pipeline_invalid",
+    ): "Run `jobrunner check`, mend what it names, commit, and ask again.",
+    (State.REFUSED, "action_unknown"): "Compare the name with project.yaml at that commit, then ask again.",
+    (
+        State.REFUSED,
+        "image_not_allowed",
+    ): "Use an image that the data centre offers, or ask its staff to add this one.",
+    (
+        State.REFUSED,
+        "database_not_allowed",
+    ): "Ask the data controller for an approval with this database, or the staff which images may use it.",
+    (
+        State.REFUSED,
+        "site_policy",
+    ): "Ask the data centre's staff: only they can see which of their rules it was.",
+    (State.CANCELLED, "by_requester"): "Ask again when it shall run.",
+    (State.CANCELLED, "by_controller"): "Ask the people who run this service why, before you ask again.",
+    (State.CANCELLED, "by_site"): "Ask the data centre's staff why, before you ask again.",
+}
+"""What to do next, for each final reason; for researchers, in one sentence."""
+
+_RAN: Final = frozenset(
+    {"nonzero_exit", "out_of_memory", "out_of_time", "out_of_disk", "outputs_missing", "outputs_refused"}
+)
+# A site checks approval and policy again while the code runs, so these may come after it has begun.
+_MAY_HAVE_RUN: Final = frozenset(
+    {
+        "internal_error",
+        "approval_missing",
+        "approval_expired",
+        "approval_invalid",
+        "site_policy",
+        "by_requester",
+        "by_controller",
+        "by_site",
+    }
+)
+
+
+def where_the_log_is(
+    state: State, reason: str, *, job_id: str, attempt: int, workspace: str, action: str
+) -> str:
+    """Where permitted people find the log of a job that has ended (design.md section 6); "" before the end.
+
+    Only ids that are public anyway go into it. Paths are relative to the area that the sentence names.
+    """
+    if state in (State.PENDING, State.RUNNING):
+        return ""
+    if state is State.SUCCEEDED:
+        return (
+            "Its log is inside the data centre, in the moderately sensitive area: "
+            f"`workspaces/{workspace}/metadata/{action}.log`, if the file rules found nothing to block in it."
+        )
+    place = f"inside the data centre, in the highly sensitive area: `runs/{job_id}/{attempt}/log`."
+    if reason in _RAN:
+        return f"Its log is {place}"
+    if reason in _MAY_HAVE_RUN and attempt:
+        return f"If its code had begun, its log is {place}"
+    return "It has no log: its code did not run."
