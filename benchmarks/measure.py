@@ -36,16 +36,21 @@ class Measurement:
         """Ours to the floor."""
         return None if not self.floor else self.median / self.floor
 
+    def told(self, number: float) -> str:
+        """A number of this measurement with its unit."""
+        if self.unit != "s":
+            return f"{number:.3f} {self.unit}"
+        return f"{number:.3f} s" if number >= 0.1 else f"{number * 1000:.2f} ms"
+
 
 def table(measurements: Iterable[Measurement]) -> str:
     """All measurements as lines of text."""
-    lines = [f"{'name':<18} {'median':>11} {'floor':>9} {'ratio':>6} {'runs':>4}  goal"]
+    lines = [f"{'name':<18} {'median':>11} {'floor':>11} {'ratio':>6} {'runs':>4}  goal"]
     for one in measurements:
-        floor = "-" if one.floor is None else f"{one.floor:.3f} {one.unit}"
+        floor = "-" if one.floor is None else one.told(one.floor)
         ratio = "-" if one.ratio is None else f"{one.ratio:.2f}"
         lines.append(
-            f"{one.name:<18} {one.median:>7.3f} {one.unit:<3} {floor:>9} {ratio:>6} "
-            f"{len(one.seconds):>4}  {one.goal}"
+            f"{one.name:<18} {one.told(one.median):>11} {floor:>11} {ratio:>6} {len(one.seconds):>4}  {one.goal}"
         )
     return "\n".join(lines)
 

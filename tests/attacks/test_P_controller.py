@@ -6,7 +6,10 @@ import json
 import os
 import socket
 import stat
+import subprocess
+import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -16,6 +19,7 @@ import pytest
 import requests
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from jobrunner.controller import database
 from jobrunner.controller.configuration import Configuration, ConfigurationProblem, check, from_environment
 from jobrunner.controller.secret_key import ensure
 from jobrunner.sync import identity, signing
@@ -527,6 +531,80 @@ def test_P17_an_unsafe_setting_is_named(setting: str, changes: dict[str, str], k
         check(from_environment(environment), key)
     assert problem.value.setting == f"JOBRUNNER_CONTROLLER_{setting}"
     check(from_environment(SAFE), "k" * 64)
+
+
+UNSAFE_DATABASES = [
+    "mysql://u:hunter2@db/name",
+    "oracle://u:hunter2@db/name",
+    "hunter2",
+    "sqlite://hunter2.db",
+    "sqlite:///relative/hunter2.db",
+    "sqlite://:memory:",
+    "postgresql://u:hunter2@/name",
+    "postgresql:///name?password=hunter2",
+    "postgresql://u:hunter2@127.0.0.1/",
+    "postgresql://u:hunter2@127.0.0.1:port/name",
+    "postgresql://u:hunter2@127.0.0.1/name?options=-c%20lock_timeout%3D0",
+    "postgresql://u:hunter2@127.0.0.1/name?service=other",
+    # Over the network the server must prove who it is.
+    "postgresql://u:hunter2@db.example.org/name",
+    "postgresql://u:hunter2@db.example.org/name?sslmode=prefer",
+    "postgresql://u:hunter2@db.example.org/name?sslmode=require",
+]
+SAFE_DATABASES = [
+    "sqlite:////srv/controller/rows.sqlite3",
+    "postgresql://u:hunter2@127.0.0.1/name",
+    "postgres://u:hunter2@localhost:5433/name",
+    "postgresql://u@/name?host=/run/postgresql",
+    "postgresql://u:hunter2@db.example.org/name?sslmode=verify-full",
+]
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("url", UNSAFE_DATABASES)
+def test_P17_an_unsafe_database_is_refused_and_its_password_never_told(url: str) -> None:
+    chosen = from_environment(SAFE | {"DATABASE_URL": url})
+    with pytest.raises(ConfigurationProblem) as problem:
+        database.settings_of(chosen)
+    assert problem.value.setting == "DATABASE_URL"
+    told = "".join(traceback.format_exception(problem.value)) + repr(chosen)
+    assert "hunter2" not in told
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("url", SAFE_DATABASES)
+def test_P17_a_safe_database_is_taken(url: str) -> None:
+    chosen = from_environment(SAFE | {"DATABASE_URL": url})
+    settings = database.settings_of(chosen)
+    assert settings["NAME"]
+    assert "hunter2" not in repr(chosen)
+    if settings["ENGINE"].endswith("postgresql"):
+        assert "lock_timeout" in settings["OPTIONS"]["options"]
+    # Without a URL the rows are in the data folder.
+    default = database.settings_of(from_environment(SAFE))
+    assert str(default["NAME"]) == "/srv/controller/controller.sqlite3"
+
+
+@pytest.mark.http
+def test_P17_a_database_that_does_not_answer_is_told_without_its_password(tmp_path: Path) -> None:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "JOBRUNNER_CONTROLLER_MODE": "test",
+        "JOBRUNNER_CONTROLLER_DATA": str(tmp_path / "data"),
+        "DATABASE_URL": f"postgresql://u:hunter2@/name?host={tmp_path}",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "jobrunner.cli.main", "controller", "serve"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "DATABASE_URL: the database cannot be used" in done.stderr
+    assert "hunter2" not in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.unit
