@@ -50,7 +50,8 @@ def table(measurements: Iterable[Measurement]) -> str:
         floor = "-" if one.floor is None else one.told(one.floor)
         ratio = "-" if one.ratio is None else f"{one.ratio:.2f}"
         lines.append(
-            f"{one.name:<18} {one.told(one.median):>11} {floor:>11} {ratio:>6} {len(one.seconds):>4}  {one.goal}"
+            f"{one.name:<18} {one.told(one.median):>11} {floor:>11} {ratio:>6} "
+            f"{len(one.seconds):>4}  {one.goal}"
         )
     return "\n".join(lines)
 
