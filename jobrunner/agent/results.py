@@ -1,6 +1,7 @@
 """From what a job wrote to the stores: collect, check, record, publish (threats.md section 4)."""
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 from jobrunner.agent import clock
 from jobrunner.agent.attempt_values import workspace_of
@@ -72,8 +73,10 @@ class Results:
         try:
             # Its process gets ready while the collector works.
             checker.begin()
-            self._save_log(folder, run)
-            collection = self._collected(attempt, run, folder, allowed)
+            with ThreadPoolExecutor(1) as beside:
+                log = beside.submit(self._save_log, folder, run)
+                collection = self._collected(attempt, run, folder, allowed)
+            log.result()
             _append(folder, collection.notes)
             report = check_files(
                 collection.files,

@@ -50,6 +50,8 @@ class DockerExecutor(Executor):
         self._engine = Engine(engine_url)
         # Name and id of containers that this process made, compared with the profile, and did not start yet.
         self._made: dict[str, str] = {}
+        # Name and id of those that the engine says are over: they never run again.
+        self._ended: dict[str, str] = {}
         self._beside = ThreadPoolExecutor(_PREPARED_AT_ONCE, thread_name_prefix="disk")
         # An id stands for exactly these bytes for ever; that the image is still there, create says.
         self._image_configs: dict[str, Mapping[str, Any]] = {}
@@ -140,6 +142,8 @@ class DockerExecutor(Executor):
             if seen is None or seen["State"]["Status"] == "created":
                 raise ContainerLost(f"{run.name} is not there or was never started")
             if not seen["State"]["Running"]:
+                if seen["State"]["Pid"] == 0:
+                    self._ended[run.name] = seen["Id"]
                 return self._exit(run, seen["State"])
             if over is None:
                 over = _started(seen["State"]["Pid"]) + run.limits.wall_clock_s
@@ -245,13 +249,16 @@ class DockerExecutor(Executor):
             raise SandboxRefused("sandbox", f"container {run.name} runs another image")
 
     def _check_dead(self, run: ActionRun) -> None:
-        seen = self._engine.inspect(run.name)
-        if seen is None:
-            return
-        if seen["State"]["Running"] or seen["State"]["Pid"]:
-            raise EngineError(f"{run.name} still runs")
+        container = self._ended.get(run.name)
+        if container is None:
+            seen = self._engine.inspect(run.name)
+            if seen is None:
+                return
+            if seen["State"]["Running"] or seen["State"]["Pid"]:
+                raise EngineError(f"{run.name} still runs")
+            container = str(seen["Id"])
         over = time.monotonic() + _CGROUP_DEADLINE_S
-        while not cgroup_is_gone(seen["Id"]):
+        while not cgroup_is_gone(container):
             if time.monotonic() > over:
                 raise EngineError(f"{run.name} ended, but its cgroup is still there")
             time.sleep(0.01)
@@ -275,6 +282,7 @@ class DockerExecutor(Executor):
 
     def _remove(self, name: str) -> None:
         self._made.pop(name, None)
+        self._ended.pop(name, None)
         self._remove_container(name)
         space = self._space(name)
         with _host("remove the workspace"):

@@ -59,8 +59,8 @@ class Engine:
     def make_volume(self, name: str, options: Mapping[str, str], labels: Mapping[str, str]) -> None:
         """Make a volume of the local driver. Raises SandboxRefused when another one has this name."""
         with _errors("make the volume"):
-            self._client.create_volume(name, "local", dict(options), dict(labels))
-            got = self._client.inspect_volume(name)
+            # The answer describes the volume that has this name now, made just now or long ago.
+            got = self._client.create_volume(name, "local", dict(options), dict(labels))
         if (got["Driver"], got["Options"], got["Labels"]) != ("local", dict(options), dict(labels)):
             raise SandboxRefused("sandbox", f"the engine has another volume with the name {name}")
 
