@@ -11,11 +11,11 @@ from jobrunner.agent.outcome import Outcome, end
 from jobrunner.executors.base import ActionRun, Executor
 from jobrunner.privacy.alike import shown
 from jobrunner.privacy.areas import Areas
-from jobrunner.privacy.checking import Checker, check_files
+from jobrunner.privacy.checking import Checker, Coming, check_files
 from jobrunner.privacy.collect import OutputsMissing, OutputsRefused, collect
 from jobrunner.privacy.confined_process import Launcher
 from jobrunner.privacy.manifest import ManifestBroken
-from jobrunner.privacy.outputs import Collection
+from jobrunner.privacy.outputs import CollectedFile, Collection
 from jobrunner.privacy.records import RecordBroken, RunFacts, RunInput, RunRecord
 from jobrunner.privacy.runs import RunFinished, RunFolder, read_run
 from jobrunner.sync.vocabulary import Reason
@@ -73,29 +73,37 @@ class Results:
         try:
             # Its process gets ready while the collector works.
             checker.begin()
-            with ThreadPoolExecutor(1) as beside:
+            with ThreadPoolExecutor(2) as beside:
+                coming = Coming()
                 log = beside.submit(self._save_log, folder, run)
-                collection = self._collected(attempt, run, folder, allowed)
-            log.result()
-            _append(folder, collection.notes)
-            report = check_files(
-                collection.files,
-                checker=checker,
-                log=folder.log,
-                log_name=f"metadata/{attempt.offer.action}.log",
-                subject={
-                    "project": attempt.offer.project,
-                    "workspace": workspace_of(attempt),
-                    "job": attempt.job_id,
-                    "commit": attempt.offer.commit,
-                },
-            )
+                report = beside.submit(
+                    check_files,
+                    coming,
+                    checker=checker,
+                    log=folder.log,
+                    log_name=f"metadata/{attempt.offer.action}.log",
+                    subject={
+                        "project": attempt.offer.project,
+                        "workspace": workspace_of(attempt),
+                        "job": attempt.job_id,
+                        "commit": attempt.offer.commit,
+                    },
+                )
+                with coming:
+                    collection = self._collected(attempt, run, folder, allowed, coming.put)
+                    log.result()
+                    _append(folder, collection.notes)
         finally:
             checker.stop()
-        folder.finish(_facts(attempt, Reason.COMPLETED), collection, report)
+        folder.finish(_facts(attempt, Reason.COMPLETED), collection, report.result())
 
     def _collected(
-        self, attempt: Attempt, run: ActionRun, folder: RunFolder, allowed: Callable[[], object]
+        self,
+        attempt: Attempt,
+        run: ActionRun,
+        folder: RunFolder,
+        allowed: Callable[[], object],
+        kept: Callable[[CollectedFile], None],
     ) -> Collection:
         facts = attempt.facts
         try:
@@ -109,6 +117,7 @@ class Results:
                     uid=run.uid,
                     gid=run.gid,
                     inputs={row[0] for row in facts["inputs"]},
+                    kept=kept,
                 )
             self.areas.require_free(
                 workspace_of(attempt),

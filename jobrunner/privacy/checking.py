@@ -6,9 +6,10 @@ Every file gets a report. One that makes the check die, hang or raise gets SDC09
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 
 from jobrunner import __version__
 from jobrunner.privacy import frames
@@ -43,8 +44,35 @@ class _Request:
     is_log: bool
 
 
+class Coming:
+    """Files on their way from the collector to the checks, which run at the same time.
+
+    Whoever collects puts them in, within a `with` block; when that ends, so do they. When it ends with an
+    error nobody needs the checks any more, and those that did not begin are left out.
+    """
+
+    def __init__(self) -> None:
+        self._files: SimpleQueue[CollectedFile | None] = SimpleQueue()
+        self._given_up = False
+
+    def put(self, file: CollectedFile) -> None:
+        """One more file that was kept."""
+        self._files.put(file)
+
+    def __enter__(self) -> "Coming":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._given_up = kind is not None
+        self._files.put(None)
+
+    def __iter__(self) -> Iterator[CollectedFile]:
+        while (file := self._files.get()) is not None and not self._given_up:
+            yield file
+
+
 def check_files(
-    files: Sequence[CollectedFile],
+    files: Iterable[CollectedFile],
     *,
     checker: "Checker",
     log: Path | None = None,
@@ -53,19 +81,12 @@ def check_files(
 ) -> Report:
     """The report on the moderately sensitive ones of `files` and on the last 1 MiB of `log`.
 
+    `files` may come while they are collected; `log` is looked at when there are no more.
     `subject`: project, workspace, job, commit, for the report. A file that could not be checked is in the
     report with SDC099, also when no process can be started at all.
     """
     started = int(time.time())
-    requests = [
-        _Request(file.path, file.stored, file.sha256, file.size, False)
-        for file in files
-        if file.level == MODERATELY
-    ]
-    if log is not None:
-        tail = log_tail(log)
-        requests.append(_Request(log_name, log, hashlib.sha256(tail).hexdigest(), len(tail), True))
-    reports = checker.reports(requests)
+    reports = checker.reports(_requests(files, log, log_name))
     of_log = reports.pop() if log is not None else None
     return Report(
         engine=__version__,
@@ -73,9 +94,18 @@ def check_files(
         subject=dict(subject or {}),
         started=started,
         finished=int(time.time()),
-        files=tuple(reports),
+        files=tuple(sorted(reports, key=lambda report: report.path)),
         log=of_log,
     )
+
+
+def _requests(files: Iterable[CollectedFile], log: Path | None, log_name: str) -> Iterator[_Request]:
+    for file in files:
+        if file.level == MODERATELY:
+            yield _Request(file.path, file.stored, file.sha256, file.size, False)
+    if log is not None:
+        tail = log_tail(log)
+        yield _Request(log_name, log, hashlib.sha256(tail).hexdigest(), len(tail), True)
 
 
 class Checker:
@@ -115,24 +145,27 @@ class Checker:
             self.worker.stop()
             self.worker = None
 
-    def reports(self, requests: Sequence[_Request]) -> list[FileReport]:
+    def reports(self, requests: Iterable[_Request]) -> list[FileReport]:
         """One report for each request, in order. The worker reads these files and no others."""
         try:
             return list(self._reports(requests))
         finally:
             self.stop()
 
-    def _reports(self, requests: Sequence[_Request]) -> Iterator[FileReport]:
-        deadline = time.monotonic() + self.limits.total_seconds
+    def _reports(self, requests: Iterable[_Request]) -> Iterator[FileReport]:
+        spent = 0.0  # waiting for the next file is no time of the checks
         for number, request in enumerate(requests):
-            if time.monotonic() > deadline:
+            if spent > self.limits.total_seconds:
                 yield self._unchecked(request, "time limit")
                 continue
+            began = time.monotonic()
             try:
                 yield self._ask(number, request)
             except (frames.BrokenConversation, NotConfined, OSError):
                 self.stop()
                 yield self._unchecked(request, "check failed")
+            finally:
+                spent += time.monotonic() - began
 
     def _ask(self, number: int, request: _Request) -> FileReport:
         worker = self._started()

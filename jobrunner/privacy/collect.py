@@ -4,8 +4,8 @@ The walk is done by `collector.py` in a process with the job's rights. What it h
 again from the start: the name, the patterns, the kind of file, and that this path leads to this inode.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Collection as AnyOf
-from collections.abc import Mapping, Sequence
 
 from jobrunner.pipeline.patterns import PatternSet
 from jobrunner.privacy import frames, names
@@ -47,6 +47,7 @@ def collect(
     inputs: AnyOf[str] = (),
     untouched: Mapping[str, Untouched] | None = None,
     limits: CollectLimits = CollectLimits(),  # noqa: B008 (frozen)
+    kept: Callable[[CollectedFile], None] = lambda _file: None,
 ) -> Collection:
     """Copy every file below `root_fd` that a pattern matches into the run folder `into`.
 
@@ -55,6 +56,7 @@ def collect(
     `inputs`: paths of staged inputs; one that lies here was changed by the job and is refused if matched.
     `untouched`: for a work folder that is a copy and no overlay, what was put there; files that are still
     the same are no outputs.
+    `kept` hears of each file as soon as its copy is there, before it is known whether all can be kept.
 
     The job's processes must be gone. Raises OutputsRefused, OutputsMissing (in this order) and
     CollectorFailed; the run folder then holds no file.
@@ -64,7 +66,9 @@ def collect(
         levels.setdefault(pattern, []).append(level_named(level))
     wanted = PatternSet(list(levels))
     into.empty_files()
-    conversation = Conversation(root_fd, wanted, levels, into, frozenset(inputs), untouched or {}, limits)
+    conversation = Conversation(
+        root_fd, wanted, levels, into, frozenset(inputs), untouched or {}, limits, kept
+    )
     state = conversation.state
     try:
         _converse(conversation, launcher, uid, gid)

@@ -8,7 +8,7 @@ import os
 import socket
 import stat
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,6 +49,7 @@ class Conversation:
         inputs: frozenset[str],
         untouched: Mapping[str, Untouched],
         limits: CollectLimits,
+        kept: Callable[[CollectedFile], None] = lambda _file: None,
     ) -> None:
         self.root_fd = root_fd
         self.device = os.fstat(root_fd).st_dev
@@ -58,6 +59,7 @@ class Conversation:
         self.inputs = inputs
         self.untouched = untouched
         self.limits = limits
+        self.kept = kept
         self.state = Heard()
         self.deadline = time.monotonic() + limits.seconds
 
@@ -190,7 +192,9 @@ class Conversation:
             return "it changed while it was read"
         except (FileExistsError, NotADirectoryError):
             return "it lies where another output lies"
-        state.files.append(self._file(path, stored, copied))
+        file = self._file(path, stored, copied)
+        state.files.append(file)
+        self.kept(file)
         return None
 
     def _file(self, path: str, stored: Path, copied: Copied) -> CollectedFile:
