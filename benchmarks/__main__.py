@@ -5,18 +5,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from benchmarks.jobs import chain10, request_to_start
+from benchmarks.idle import idle_cpu_percent, idle_rss_mib
+from benchmarks.jobs import chain10, independent20, request_to_start
 from benchmarks.measure import Measurement, keep, table
+from benchmarks.outputs import input_1gib, output_1gib, outputs_1000
 from benchmarks.scheduling import poll_100k, schedule_1k, schedule_5k
 from benchmarks.viewers import viewers_500
 
 BENCHMARKS: Final[dict[str, Callable[[], Measurement]]] = {
     "chain10": chain10,
+    "independent20": independent20,
     "request_to_start": request_to_start,
+    "outputs_1000": outputs_1000,
+    "output_1gib": output_1gib,
+    "input_1gib": input_1gib,
     "poll_100k": poll_100k,
     "schedule_1k": schedule_1k,
     "schedule_5k": schedule_5k,
     "viewers_500": viewers_500,
+    "idle_cpu_percent": idle_cpu_percent,
+    "idle_rss_mib": idle_rss_mib,
 }
 
 

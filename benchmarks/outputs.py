@@ -4,7 +4,6 @@ import hashlib
 import os
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -123,8 +122,3 @@ def _hash_and_copy(root: Path) -> float:
                 written.write(chunk)
             os.fsync(written.fileno())
         return time.monotonic() - began
-
-
-def utc(text: str) -> float:
-    """Seconds since 1970 of a time as the controller stores it."""
-    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()

@@ -21,7 +21,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     if not CHROMIUM.exists():
-        if "browser" in os.environ.get("JOBRUNNER_REQUIRE", ""):
+        if "browser" in os.environ.get("JOBRUNNER_REQUIRE", "").split(","):
             pytest.fail("chromium is not there, but JOBRUNNER_REQUIRE asks for it")
         pytest.skip("chromium is not there")
     with sync_playwright() as playwright:

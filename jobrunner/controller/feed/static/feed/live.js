@@ -106,9 +106,7 @@
     try {
       const { action, state } = JSON.parse(event.data);
       news.push(`${action}: ${state === "pending" ? "waiting" : state}`);
-    } catch {
-      return;
-    }
+    } catch { return; }
     announcing ||= setTimeout(() => {
       announcing = 0;
       announcements.textContent = news.length > 3 ? `${news.length} changes` : news.join(", ");
@@ -130,10 +128,9 @@
   }
 
   function leave() {
-    if (source) source.close();
+    source?.close();
     source = null;
-    clearTimeout(timer);
-    timer = 0;
+    timer = clearTimeout(timer) || 0;
   }
 
   function restart() {
