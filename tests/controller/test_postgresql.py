@@ -29,7 +29,7 @@ def own_sites(
 ) -> Iterator[Iterator[Site]]:
     folder = tmp_path_factory.mktemp("postgresql")
     databases.use(folder / "data", engine_of_rows.create("controller"))
-    with served_sites(folder, count=4) as made:
+    with served_sites(folder, count=5) as made:
         yield iter(made)
 
 
@@ -64,6 +64,27 @@ def test_a_restart_of_the_database_heals_by_itself(site: Site, engine_of_rows: P
     agent.end(job, lease)
     assert site.look(first["request_id"]) == {"other": ("succeeded", "completed")}
     assert requests.get(f"{site.server.url}/feed.json", timeout=20).status_code == 200
+
+
+def test_after_a_restart_that_nobody_saw_the_first_calls_succeed(
+    site: Site, engine_of_rows: PostgreSQL
+) -> None:
+    agent = site.agent()
+    request = site.ask("other")
+    job = request["jobs"][0]["job_id"]
+    lease = agent.claim(job)
+
+    def call(_: int) -> int:
+        return site.agent().renew(job, lease).attempt
+
+    with ThreadPoolExecutor(8) as pool:
+        # Every thread has a connection; all of them break.
+        assert list(pool.map(call, range(16))) == [1] * 16
+        site.look(request["request_id"])
+        engine_of_rows.stop()
+        engine_of_rows.run()
+        assert list(pool.map(call, range(16))) == [1] * 16
+    assert site.look(request["request_id"]) == {"other": ("running", "preparing")}
 
 
 def test_a_waiting_poll_outlives_a_restart_of_the_database(site: Site, engine_of_rows: PostgreSQL) -> None:
