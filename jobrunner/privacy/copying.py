@@ -82,7 +82,7 @@ def copy_hashed(source_fd: int, destination: Path, keep_going: Callable[[], None
 
 
 class _Digest:
-    """The sha256 of bytes in their order; `beside` the caller, on another core, where it is worth a thread."""
+    """The sha256 of bytes in their order; `beside` the caller, on another core, where a thread pays."""
 
     def __init__(self, *, beside: bool) -> None:
         self._sha256 = hashlib.sha256()
