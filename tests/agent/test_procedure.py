@@ -409,3 +409,28 @@ def test_who_kept_others_from_starting_for_too_long_is_tried_again_later(
     after = bench.run(bench.attempt(Step.STAGE, dataset="patients"))
     assert after.outcome is not None
     assert (after.outcome.reason, after.outcome.detail) == (Reason.INTERNAL_ERROR, "database")
+
+
+def test_a_database_action_whose_inputs_could_not_be_staged_at_first_keeps_its_place(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (bench.work / "o/a.csv").write_text("x,n\na,1\n")
+    bench.tools = replace(bench.tools, desk=Desk(2, 1))
+    stage = procedure.stage_inputs
+    trouble = [OSError(28, "No space left on device")]
+
+    def shaky(*arguments: Any) -> Any:
+        if trouble:
+            raise trouble.pop()
+        return stage(*arguments)
+
+    monkeypatch.setattr(procedure, "stage_inputs", shaky)
+    attempt = bench.attempt(Step.STAGE, dataset="patients")
+    thread = threading.Thread(target=Procedure(bench.tools).run, args=attempt.key, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+    after = bench.read(attempt.job_id)
+    assert after.outcome is not None
+    assert after.outcome.reason is Reason.COMPLETED
+    assert bench.tools.desk.places().database_taken == 1
