@@ -65,7 +65,7 @@ class Agent:
         self._site = site
         self._executor = executor
         self._journal = Journal(site.state / "agent.db")
-        self._desk = Desk(places(site.policy, this_machine()), site.database_slots)
+        self._desk = Desk(places(site.policy, this_machine(site.cache)), site.database_slots)
         self._workers: set[tuple[str, int]] = set()
         self._workers_changed = threading.Condition()
         self._launcher = Launcher()
