@@ -9,7 +9,7 @@ from jobrunner.controller.jobs import attempt_tokens, leases
 from jobrunner.controller.jobs.cancelling import cancel_request
 from jobrunner.controller.jobs.leases import Terms
 from jobrunner.controller.jobs.lifecycle import Overtaken, move
-from jobrunner.controller.jobs.offers import cancels_for, offers_for, tidy
+from jobrunner.controller.jobs.offers import cancels_for, look, offers_for
 from jobrunner.controller.jobs.refusals import STALE, TAKEN, Refused
 from jobrunner.controller.jobs.transitions import PREPARING, Situation, State
 from jobrunner.sync.messages import MAX_TOKEN_BYTES, Renew
@@ -114,11 +114,11 @@ def test_a_cancelled_run_that_lapsed_is_offered_to_nobody_and_ends_at_the_next_l
     rows.claim(job(request, "other"))
     assert request is not None
     cancel_request(request, rows.person, now=rows.now)
-    assert len(cancels_for(rows.agent())) == 1
+    assert len(cancels_for(rows.agent(), now=rows.now, terms=rows.terms)) == 1
     rows.tick(121)
     assert refusal(rows, request, 2) == TAKEN
     assert offers_for(rows.agent(), now=rows.now, terms=rows.terms) == ()
-    tidy(rows.agent(), (), accepting=True, now=rows.now, terms=rows.terms)
+    assert look(rows.agent(), accepting=True, now=rows.now, terms=rows.terms) == ((), ())
     assert where(request) == {"other": "cancelled/by_requester"}
 
 

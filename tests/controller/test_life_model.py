@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 
 from jobrunner.controller.jobs.cancelling import cancel_request
 from jobrunner.controller.jobs.models import Job, JobEvent, JobRequest, Receipt
-from jobrunner.controller.jobs.offers import offers_for, tidy
+from jobrunner.controller.jobs.offers import look
 from jobrunner.controller.jobs.pausing import set_paused
 from jobrunner.controller.jobs.refusals import Refused
 from jobrunner.controller.jobs.transitions import ACTIVE, FINAL, RULES, SUMMED_UP, Situation, State
@@ -105,9 +105,8 @@ class Life(RuleBasedStateMachine):
     def look(self, places: int) -> None:
         agent = self.rows.agent()
         agent.free_plain = places
-        found = offers_for(agent, now=self.rows.now, terms=self.rows.terms)
+        found, _ = look(agent, accepting=True, now=self.rows.now, terms=self.rows.terms)
         assert len(found) <= places
-        tidy(agent, found, accepting=True, now=self.rows.now, terms=self.rows.terms)
 
     @invariant()
     def the_record_is_true(self) -> None:

@@ -97,9 +97,7 @@ def look(agent_pk: int, poll: Poll, terms: Terms) -> tuple[PollReply, int]:
     """What there is to tell a polling agent now, and the count of changes up to which that holds."""
     now = timezone.now()
     agent = Backend.objects.get(pk=agent_pk)
-    found = offers.offers_for(agent, now=now, terms=terms) if poll.accepting else ()
-    offers.tidy(agent, found, accepting=poll.accepting, now=now, terms=terms)
-    cancels = offers.cancels_for(agent)
+    found, cancels = offers.look(agent, accepting=poll.accepting, now=now, terms=terms)
     return PollReply(offers=found, cancels=cancels, pause=agent.paused, retry_after=None), agent.changes
 
 
@@ -115,7 +113,7 @@ def renew(call: Call, terms: Terms) -> RenewReply:
     now = timezone.now()
     agent = identify(call.credential)
     lease = leases.renew(agent, read(Renew, call.body), call.attempt_token, now=now, terms=terms)
-    return RenewReply(lease=lease, cancels=offers.cancels_for(agent))
+    return RenewReply(lease=lease, cancels=offers.cancels_for(agent, now=now, terms=terms))
 
 
 def events(call: Call, terms: Terms) -> EventsReply:
@@ -131,7 +129,7 @@ def events(call: Call, terms: Terms) -> EventsReply:
     return EventsReply(
         acks=tuple(dict.fromkeys(event.event_id for event in batch.events)),
         offers=offers.offers_for(agent, now=now, terms=terms) if ended else (),
-        cancels=offers.cancels_for(agent),
+        cancels=offers.cancels_for(agent, now=now, terms=terms),
         pause=agent.paused,
     )
 

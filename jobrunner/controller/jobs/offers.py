@@ -31,11 +31,48 @@ _COLUMNS: Final = (
 _ROOM_FOR_OFFERS: Final = MAX_REPLY_BYTES - 32 * 1024
 
 
+def look(
+    agent: Backend, *, accepting: bool, now: datetime, terms: Terms
+) -> tuple[tuple[Offer, ...], tuple[Cancel, ...]]:
+    """What there is to tell the agent: offers, none unless it is `accepting`, and what it must stop.
+
+    What a look at the queue makes certain is noted: who waits for a free place, and whose cancelled run is
+    lost.
+    """
+    running = queue.runs(agent, now=now, terms=terms)
+    if any(run.over and run.wished for run in running):
+        _end_lost_cancelled_runs(agent, now, terms)
+        running = queue.runs(agent, now=now, terms=terms)
+    offered: tuple[Offer, ...] = ()
+    if accepting and not agent.paused:
+        ready = queue.lines(agent, now=now, terms=terms)
+        offered = _offers(agent, ready, running, now, terms)
+        if any(line.reason == Wait.WAITING_FOR_AGENT for line in ready):
+            _mark_waiting_for_capacity(agent, offered, now)
+    return offered, _cancels(running)
+
+
 def offers_for(agent: Backend, *, now: datetime, terms: Terms) -> tuple[Offer, ...]:
     """At most 16 jobs of this backend that fit its free places, shared fairly between workspaces."""
     if agent.paused:
         return ()
-    keys = queue.pick(agent, most=MAX_OFFERS, now=now, terms=terms)[:MAX_OFFERS]
+    ready, running = queue.lines(agent, now=now, terms=terms), queue.runs(agent, now=now, terms=terms)
+    return _offers(agent, ready, running, now, terms)
+
+
+def cancels_for(agent: Backend, *, now: datetime, terms: Terms) -> tuple[Cancel, ...]:
+    """Running attempts of this backend that shall stop."""
+    return _cancels(queue.runs(agent, now=now, terms=terms))
+
+
+def _offers(
+    agent: Backend,
+    ready: Sequence[queue.Line],
+    running: Sequence[queue.Run],
+    now: datetime,
+    terms: Terms,
+) -> tuple[Offer, ...]:
+    keys = queue.pick(agent, ready, running, most=MAX_OFFERS, now=now, terms=terms)
     if not keys:
         return ()
     rows = Job.objects.filter(pk__in=keys).order_by("pk").values_list(*_COLUMNS)
@@ -63,18 +100,9 @@ def _as_offers(agent: Backend, rows: Sequence[tuple[Any, ...]]) -> tuple[Offer, 
     return tuple(offers)
 
 
-def cancels_for(agent: Backend) -> tuple[Cancel, ...]:
-    """Running attempts of this backend that shall stop."""
-    wished = queue.active(agent, State.RUNNING).exclude(cancel_reason="")
-    found = sorted(wished.values_list("pk", "job_id", "attempt"))
-    return tuple(Cancel(job_id=job_id, attempt=attempt) for _, job_id, attempt in found[:_MAX_CANCELS])
-
-
-def tidy(agent: Backend, offered: Iterable[Offer], *, accepting: bool, now: datetime, terms: Terms) -> None:
-    """What a look at the queue makes certain: who waits for a free place, and whose cancelled run is lost."""
-    _end_lost_cancelled_runs(agent, now, terms)
-    if accepting and not agent.paused:
-        _mark_waiting_for_capacity(agent, offered, now)
+def _cancels(running: Iterable[queue.Run]) -> tuple[Cancel, ...]:
+    wished = [Cancel(job_id=run.job_id, attempt=run.attempt) for run in running if run.wished]
+    return tuple(wished[:_MAX_CANCELS])
 
 
 def _end_lost_cancelled_runs(agent: Backend, now: datetime, terms: Terms) -> None:
@@ -83,11 +111,9 @@ def _end_lost_cancelled_runs(agent: Backend, now: datetime, terms: Terms) -> Non
     if limit is None:
         return
     lost = queue.active(agent, State.RUNNING).filter(lease_expires_at__lt=limit).exclude(cancel_reason="")
-    if not lost.exists():
-        return
     with transaction.atomic():
         turns.take(agent.pk)
-        ended = list(lost.all())
+        ended = list(lost)
         for job in ended:
             move(job, Situation(State.CANCELLED, job.cancel_reason), now=now)
         settle(ended, now=now)

@@ -34,12 +34,15 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A running job. `lapsed`: its lease ran out and nobody wishes it to stop, so it may be claimed."""
+    """A running job. `over`: its lease ran out; `wished`: somebody wishes it to stop."""
 
     key: int
+    job_id: str
+    attempt: int
     is_database: bool
     workspace: int
-    lapsed: bool
+    over: bool
+    wished: bool
 
 
 def active(agent: Backend, state: State) -> QuerySet[Job]:
@@ -70,20 +73,39 @@ def _rested(jobs: QuerySet[Job], now: datetime, terms: Terms) -> QuerySet[Job]:
 
 
 def runs(agent: Backend, *, now: datetime, terms: Terms) -> list[Run]:
-    """What runs at the backend, in one query."""
+    """What runs at the backend, oldest first, in one query."""
     limit = terms.lapse_limit(now)
     rows = active(agent, State.RUNNING).values_list(
-        "pk", "is_database", "workspace", "lease_expires_at", "cancel_reason"
+        "pk", "job_id", "attempt", "is_database", "workspace", "lease_expires_at", "cancel_reason"
     )
-    return [
-        Run(key, is_database, workspace, limit is not None and ends < limit and not cancel_reason)
-        for key, is_database, workspace, ends, cancel_reason in rows
-        if ends is not None
+    found = [
+        Run(
+            key=key,
+            job_id=job_id,
+            attempt=attempt,
+            is_database=is_database,
+            workspace=workspace,
+            over=limit is not None and ends is not None and ends < limit,
+            wished=bool(cancel_reason),
+        )
+        for key, job_id, attempt, is_database, workspace, ends, cancel_reason in rows
     ]
+    # Sorted here, since a planner that is asked for the order of keys may walk through all keys.
+    return sorted(found, key=lambda run: run.key)
 
 
-def pick(agent: Backend, *, most: int, now: datetime, terms: Terms) -> list[int]:
+def pick(
+    agent: Backend,
+    ready: Sequence[Line],
+    running: Sequence[Run],
+    *,
+    most: int,
+    now: datetime,
+    terms: Terms,
+) -> list[int]:
     """Keys of the jobs that come next and fit the backend's free places, oldest first.
+
+    A job whose lease ran out comes again, unless somebody wishes it to stop.
 
     Each kind is shared fairly by itself; where both together are more than the free places, the workspace
     that runs least and waited longest comes first, so that neither kind can keep the other out.
@@ -92,14 +114,13 @@ def pick(agent: Backend, *, most: int, now: datetime, terms: Terms) -> list[int]
     if free == 0:
         return []
     places = {True: min(agent.free_db, free), False: free}
-    ready = lines(agent, now=now, terms=terms)
-    running = runs(agent, now=now, terms=terms)
     served = _last_served({line.workspace for line in ready} | {run.workspace for run in running})
     busy = Counter(run.workspace for run in running)
     chosen: list[tuple[int, int]] = []
     for is_database, count in places.items():
         mine = [line for line in ready if line.is_database is is_database]
-        lapsed = [run for run in running if run.lapsed and run.is_database is is_database]
+        again = [run for run in running if run.over and not run.wished]
+        lapsed = [run for run in again if run.is_database is is_database]
         shares = share(count, _claimants(mine, lapsed, busy, served))
         chosen += _oldest(agent, shares, mine, lapsed, now, terms)
     chosen.sort(key=lambda one: (busy[one[0]], served[one[0]] or _NEVER, one[1]))
