@@ -133,13 +133,11 @@ async def _refuse(path: str, refused: BodyRefused, send: Send) -> None:
     answer: dict[str, Any] = {"errors": [{"id": refused.word, "message": str(refused)}]}
     if path.startswith(AGENT_PATHS):
         answer = {"error": "bad_request"}
-    await send_json(send, refused.status, json.dumps(answer).encode(), close=True)
+    await send_json(send, refused.status, json.dumps(answer).encode(), (b"connection", b"close"))
 
 
-async def send_json(send: Send, status: int, body: bytes, *, close: bool = False) -> None:
-    """One whole JSON answer."""
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if close:
-        headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+async def send_json(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+    """One whole JSON answer, with these headers besides its own."""
+    own = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": [*own, *headers]})
     await send({"type": "http.response.body", "body": body})
