@@ -3,15 +3,18 @@
 import asyncio
 import os
 from datetime import UTC, datetime
-from typing import cast
+from typing import Final, cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "jobrunner.controller.settings")
 
 import django
 from django.conf import settings
 from django.core.asgi import get_asgi_application
+from django.core.signals import request_finished
+from django.db import connections
 
 from jobrunner.controller import configuration
+from jobrunner.controller.at_once import AtOnce
 from jobrunner.controller.configuration import Configuration
 from jobrunner.controller.edge import AGENT_PATHS, App, Edge, Receive, Scope, Send
 
@@ -23,13 +26,22 @@ from jobrunner.controller.feed.stream import Stream  # noqa: E402
 from jobrunner.controller.feed.stream_app import STREAM_PATH, StreamApp, StreamTerms  # noqa: E402
 from jobrunner.controller.jobs.leases import Terms  # noqa: E402
 
+_CALLS: Final = "/api/"
+# A call may wait for a git host; that must keep nobody from the pages.
+_PAGES_AT_ONCE: Final = 16
+_CALLS_AT_ONCE: Final = 16
+
 
 class Controller:
-    """Sends agents to their API, viewers to the live stream, and everybody else to Django."""
+    """Sends agents to their API, viewers to the live stream, and everybody else to Django.
 
-    def __init__(self, agents: AgentApp, stream: StreamApp, pages: App) -> None:
+    Django answers people's programs (`calls`) and browsers (`pages`), each in places of their own.
+    """
+
+    def __init__(self, agents: AgentApp, stream: StreamApp, *, calls: App, pages: App) -> None:
         self._agents = agents
         self._stream = stream
+        self._calls = calls
         self._pages = pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -39,6 +51,8 @@ class Controller:
             await self._agents(scope, receive, send)
         elif scope["type"] == "http" and scope["path"] == STREAM_PATH:
             await self._stream(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"].startswith(_CALLS):
+            await self._calls(scope, receive, send)
         elif scope["type"] == "http":
             await self._pages(scope, receive, send)
 
@@ -57,8 +71,11 @@ def build() -> Edge:
     terms = Terms(lease_s=chosen.lease_s, retry_s=chosen.retry_s, started_at=datetime.now(UTC))
     agents = AgentApp(terms, long_poll_s=chosen.long_poll_s)
     stream = StreamApp(Stream(), _stream_terms(chosen))
-    pages = cast(App, get_asgi_application())
-    return Edge(Controller(agents, stream, pages), https=chosen.mode == "production")
+    people = cast(App, get_asgi_application())
+    calls = AtOnce(people, places=_CALLS_AT_ONCE)
+    pages = AtOnce(people, places=_PAGES_AT_ONCE)
+    controller = Controller(agents, stream, calls=calls, pages=pages)
+    return Edge(controller, https=chosen.mode == "production")
 
 
 def _stream_terms(chosen: Configuration) -> StreamTerms:
@@ -71,4 +88,10 @@ def _stream_terms(chosen: Configuration) -> StreamTerms:
     )
 
 
+def _close_connections(**_: object) -> None:
+    """Django answers each request in a thread of its own, which nothing ever uses again."""
+    connections.close_all()
+
+
+request_finished.connect(_close_connections)
 application = build()

@@ -1,6 +1,7 @@
 """Which database the controller keeps its rows in: SQLite in the data folder, or what DATABASE_URL names.
 
-Both are used alike: a thread keeps its connection, and one transaction changes what one call changes.
+Both are used alike: the few threads that serve agents and the live stream keep their connections, a call of
+Django has one for as long as it lasts (`asgi`), and one transaction changes what one call changes.
 """
 
 from pathlib import Path
@@ -70,7 +71,7 @@ def _sqlite(name: Path | str) -> dict[str, Any]:
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": name,
-        # A thread keeps its connection: opening one costs more than most calls.
+        # For the threads that stay: opening a connection costs more than most calls of agents.
         "CONN_MAX_AGE": None,
         "OPTIONS": dict(_SQLITE_OPTIONS),
     }

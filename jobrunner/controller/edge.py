@@ -1,4 +1,4 @@
-"""The outermost layer: bounds every request body and puts the security headers on every answer.
+"""The outermost layer: checks address and body of every request, puts the security headers on every answer.
 
 It stands in front of Django, so that error pages, static files and the agents' API are covered alike
 (threats.md P06, P18).
@@ -41,8 +41,8 @@ HEADERS: Final = (
 _HSTS: Final = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 
 
-class BodyRefused(Exception):
-    """The body is too long, or comes too slowly."""
+class CallRefused(Exception):
+    """The address cannot be one of ours, or the body is too long or comes too slowly."""
 
     def __init__(self, status: int, word: str, message: str) -> None:
         super().__init__(message)
@@ -63,8 +63,9 @@ class Edge:
             return
         guarded = self._with_headers(scope["path"], send)
         try:
+            check_address(scope)
             body = await read_body(scope, receive)
-        except BodyRefused as refused:
+        except CallRefused as refused:
             await _refuse(scope["path"], refused, guarded)
             return
         if body is not None:
@@ -87,8 +88,14 @@ class Edge:
         return guarded
 
 
+def check_address(scope: Scope) -> None:
+    """Raise CallRefused for an address with a NUL, which a database takes for an error or for an end."""
+    if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+        raise CallRefused(400, "malformed", "The address holds a NUL, which no address of ours does.")
+
+
 async def read_body(scope: Scope, receive: Receive) -> bytes | None:
-    """The whole body, or None when the caller went away; raises BodyRefused beyond 64 KiB or 30 s."""
+    """The whole body, or None when the caller went away; raises CallRefused beyond 64 KiB or 30 s."""
     for name, value in scope["headers"]:
         if name == b"content-length" and (not value.isdigit() or int(value) > MAX_BODY_BYTES):
             raise _too_long()
@@ -108,11 +115,11 @@ async def read_body(scope: Scope, receive: Receive) -> bytes | None:
                 if not message.get("more_body", False):
                     return b"".join(parts)
     except TimeoutError as error:
-        raise BodyRefused(408, "too_slow", "The request took too long to arrive.") from error
+        raise CallRefused(408, "too_slow", "The request took too long to arrive.") from error
 
 
-def _too_long() -> BodyRefused:
-    return BodyRefused(413, "too_large", f"A request has at most {MAX_BODY_BYTES} bytes.")
+def _too_long() -> CallRefused:
+    return CallRefused(413, "too_large", f"A request has at most {MAX_BODY_BYTES} bytes.")
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
@@ -129,17 +136,15 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-async def _refuse(path: str, refused: BodyRefused, send: Send) -> None:
+async def _refuse(path: str, refused: CallRefused, send: Send) -> None:
     answer: dict[str, Any] = {"errors": [{"id": refused.word, "message": str(refused)}]}
     if path.startswith(AGENT_PATHS):
         answer = {"error": "bad_request"}
-    await send_json(send, refused.status, json.dumps(answer).encode(), close=True)
+    await send_json(send, refused.status, json.dumps(answer).encode(), (b"connection", b"close"))
 
 
-async def send_json(send: Send, status: int, body: bytes, *, close: bool = False) -> None:
-    """One whole JSON answer."""
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if close:
-        headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+async def send_json(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+    """One whole JSON answer, with these headers besides its own."""
+    own = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": [*own, *headers]})
     await send({"type": "http.response.body", "body": body})

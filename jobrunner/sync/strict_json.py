@@ -65,11 +65,26 @@ def _check_depth(raw: bytes, max_depth: int) -> None:
             depth -= 1
 
 
+def _check_text(value: Any) -> None:
+    if isinstance(value, str):
+        if "\0" in value:
+            raise NotStrictJson("a text holds a NUL")
+        # Half of a surrogate pair is no text: it has no UTF-8, and readers differ on what it is.
+        value.encode("utf-8")
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            _check_text(key)
+            _check_text(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _check_text(inner)
+
+
 def parse(raw: bytes, *, limit: int, max_depth: int = MAX_DEPTH) -> Any:
     """The value of `raw`, at most `limit` bytes of UTF-8 JSON.
 
     Raises NotStrictJson for anything too long or deep, duplicate keys, NaN, infinities, integers
-    beyond 2**53 - 1 and half surrogate pairs.
+    beyond 2**53 - 1, half surrogate pairs and NULs, which some databases and languages end a text at.
     """
     if len(raw) > limit:
         raise NotStrictJson(f"longer than {limit} bytes")
@@ -83,8 +98,7 @@ def parse(raw: bytes, *, limit: int, max_depth: int = MAX_DEPTH) -> Any:
             parse_constant=_constant,
         )
         if b"\\u" in raw:
-            # Half of a surrogate pair is no text: it has no UTF-8, and readers differ on what it is.
-            json.dumps(value, ensure_ascii=False).encode("utf-8")
+            _check_text(value)
         return value
     except NotStrictJson:
         raise

@@ -317,6 +317,7 @@ EVIL_BODIES = {
     "unknown field": b'{"accepting": true, "slots": {"db": 0, "plain": 0}, "log": "secret"}',
     "not an object": b'"x"',
     "not UTF-8": b'{"accepting": "\xff"}',
+    "NUL": b'{"accepting": "\\u0000"}',
     "empty": b"",
 }
 
@@ -353,6 +354,45 @@ def test_P06_duplicate_keys_and_deep_bodies_of_people_are_refused_with_the_reaso
     form = requests.post(url, data=good, headers=headers | {"Content-Type": "text/plain"}, timeout=60)
     assert form.status_code == 415
     assert requests.post(url, data=good, headers=headers, timeout=60).status_code == 201
+
+
+@pytest.mark.http
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/feed.atom?project=%00"),
+        ("GET", "/projects/%00.atom"),
+        ("GET", "/projects/%00"),
+        ("GET", "/runs?project=%00"),
+        ("GET", "/runs?before=%00"),
+        ("GET", "/feed.json?backend=a%00"),
+        ("GET", "/feed/events?project=%00"),
+        ("GET", "/live/runs?%00"),
+        ("GET", "/jobs/%00"),
+        ("GET", "/jobs/%00/data.json?after=%00"),
+        ("GET", "/static/%00"),
+        ("GET", "/api/v1/requests/%00"),
+        ("POST", "/api/v1/requests/%00/cancel"),
+        ("POST", "/api/v1/agent/poll?%00"),
+    ],
+)
+def test_P06_an_address_with_a_nul_is_refused(bystander: Site, method: str, path: str) -> None:
+    headers = {"Authorization": f"Bearer {bystander.token}"}
+    answer = requests.request(method, bystander.server.url + path, headers=headers, timeout=10)
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/json")
+    assert answer.json().get("error") == "bad_request" or "NUL" in answer.json()["errors"][0]["message"]
+    # Escaped twice it is the text "%00", which a database can be asked for.
+    twice = bystander.server.url + path.replace("%00", "%2500")
+    assert requests.request(method, twice, headers=headers, timeout=10).status_code in (200, 400, 401, 404)
+
+
+@pytest.mark.http
+@pytest.mark.parametrize("field", ["project", "backend", "repo", "branch", "commit", "client_key", "actions"])
+def test_P06_a_text_with_a_nul_is_refused(bystander: Site, field: str) -> None:
+    value = ["other\0"] if field == "actions" else "p\0"
+    answer = bystander.call("POST", "requests", json=bystander.body("other", **{field: value}))
+    assert (answer.status_code, answer.json()["errors"][0]["id"]) == (400, "malformed")
+    assert "NUL" in answer.json()["errors"][0]["message"]
 
 
 @pytest.mark.slow

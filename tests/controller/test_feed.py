@@ -165,13 +165,11 @@ def test_a_project_page_tells_who_allowed_what_and_all_that_was_asked(site: Site
         ("state=done", 400, "A state is one of pending, running"),
         ("project=none", 404, "There is no project of that name"),
         ("backend=none", 404, "There is no data centre of that name"),
-        ("project=%00", 404, "There is no project of that name"),
         ("from=yesterday", 400, "written as year-month-day"),
         ("from=2026-02-30", 400, "written as year-month-day"),
         ("to=0001-01-01", 400, "between the years 2000 and 2999"),
         ("from=2026-03-02&to=2026-03-01", 400, "Swap"),
         ("before=nothing", 404, ""),
-        ("after=%00", 404, ""),
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_help(
@@ -191,12 +189,10 @@ def test_what_cannot_be_meant_is_refused_with_help(
     [
         "/jobs/{}?state=done",
         "/jobs/{}?after=nothing",
-        "/jobs/{}?after=%00",
         "/jobs/{}/history?after=x",
         "/jobs/{}/history?after=99999999999999999999",
         "/jobs/nothing/history",
         "/jobs/nothing/data.json",
-        "/jobs/%00",
         "/projects/nothing",
         "/projects/study-0?before=nothing",
         "/backends/nothing",

@@ -29,13 +29,48 @@ def own_sites(
 ) -> Iterator[Iterator[Site]]:
     folder = tmp_path_factory.mktemp("postgresql")
     databases.use(folder / "data", engine_of_rows.create("controller"))
-    with served_sites(folder, count=5) as made:
+    with served_sites(folder, count=6) as made:
         yield iter(made)
 
 
 @pytest.fixture
 def site(own_sites: Iterator[Site]) -> Site:
     return next(own_sites)
+
+
+def connections_of(site: Site) -> int:
+    """How many connections the site's controller has."""
+    url = databases.variables(site.server.data)["DATABASE_URL"]
+    with psycopg.connect(url) as observer:
+        row = observer.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name = 'jobrunner-controller'"
+        ).fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+def test_however_many_pages_are_asked_for_connections_are_few(site: Site) -> None:
+    agent = site.agent()
+    job = site.ask("other")["jobs"][0]["job_id"]
+    lease = agent.claim(job)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: site.agent().renew(job, lease), range(16)))
+
+    def load(number: int) -> int:
+        path = "/" if number % 2 else f"/api/v1/requests/{number}"
+        headers = {"Authorization": f"Bearer {site.token}"}
+        return requests.get(site.server.url + path, headers=headers, timeout=30).status_code
+
+    with ThreadPoolExecutor(120) as pool:
+        loads = [pool.submit(load, number) for number in range(240)]
+        most = 0
+        while not all(one.done() for one in loads):
+            most = max(most, connections_of(site))
+        assert {one.result() for one in loads} == {200, 404}
+    # docs/admins.md, "The controller on PostgreSQL".
+    assert most <= 42
+    assert connections_of(site) <= 10
 
 
 def test_a_restart_of_the_database_heals_by_itself(site: Site, engine_of_rows: PostgreSQL) -> None:

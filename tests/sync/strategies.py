@@ -20,7 +20,9 @@ signatures = st.binary(min_size=64, max_size=64).map(lambda raw: base64.b64encod
 
 
 def _short(limit: int) -> st.SearchStrategy[str]:
-    texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=limit)
+    texts = st.text(
+        st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=limit
+    )
     return texts.filter(lambda text: len(text.encode()) <= limit)
 
 

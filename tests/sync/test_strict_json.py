@@ -18,7 +18,7 @@ scalars = (
     | st.booleans()
     | st.integers(-(2**53) + 1, 2**53 - 1)
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(exclude_categories=["Cs"]))
+    | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 )
 values = st.recursive(
     scalars,
@@ -89,6 +89,16 @@ def test_an_integer_of_many_digits_costs_no_time() -> None:
 def test_half_a_surrogate_pair_is_refused(text: str) -> None:
     with pytest.raises(NotStrictJson):
         parse(text.encode(), limit=LIMIT)
+
+
+@pytest.mark.parametrize("text", [r'"\u0000"', r'{"a": ["x\u0000y"]}', r'[{"\u0000": 1}]', r'"\\\u0000"'])
+def test_a_nul_is_refused(text: str) -> None:
+    with pytest.raises(NotStrictJson, match="NUL"):
+        parse(text.encode(), limit=LIMIT)
+
+
+def test_the_text_of_an_escape_is_no_nul() -> None:
+    assert parse(rb'"\\u0000"', limit=LIMIT) == r"\u0000"
 
 
 def test_a_whole_surrogate_pair_is_one_character() -> None:

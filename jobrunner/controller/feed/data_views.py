@@ -61,7 +61,7 @@ def job_request_json(request: HttpRequest, request_id: str) -> JsonResponse:
     jobs = Job.objects.filter(request=found).order_by("pk")
     after = request.GET.get("after", "")
     if after:
-        key = jobs.filter(job_id=after).values_list("pk", flat=True).first() if "\0" not in after else None
+        key = jobs.filter(job_id=after).values_list("pk", flat=True).first()
         if key is None:
             return _error(404, "unknown_mark", "No job of this request has the id in `after`.")
         jobs = jobs.filter(pk__gt=key)

@@ -125,9 +125,7 @@ def count_by_state(requests: QuerySet[JobRequest]) -> dict[State, int]:
 
 
 def _key(request_id: str) -> int:
-    key = None
-    if "\0" not in request_id:
-        key = JobRequest.objects.filter(request_id=request_id).values_list("pk", flat=True).first()
+    key = JobRequest.objects.filter(request_id=request_id).values_list("pk", flat=True).first()
     if key is None:
         raise UnknownMark
     return key
