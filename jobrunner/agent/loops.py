@@ -38,7 +38,7 @@ from jobrunner.sync.vocabulary import ErrorCode, Reason
 log = structlog.get_logger()
 
 _RENEW_CHECK_S: Final = 2.0
-_COMPANY_S: Final = 0.1
+_COMPANY_S: Final = 0.5
 _CLAIM_TRIES: Final = 5
 _LOOKS_AT_OUTBOX: Final = 40
 _LOOK_AGAIN_S: Final = 0.05
