@@ -1,4 +1,4 @@
-"""How many jobs a site runs at once: each takes its whole share of cores, memory and disk, so all must fit."""
+"""How many jobs a site runs at once: each takes its whole share of cores, memory, disk: all must fit."""
 
 import os
 from dataclasses import dataclass
@@ -51,9 +51,9 @@ def places(policy: Policy, machine: Machine) -> int:
     by_disk = machine.disk_mib // limits.disk_mib
     if by_disk < (limits.slots or 1):
         raise PolicyProblem(
-            f"limits.disk_mib: each of {limits.slots or 1} jobs may fill a disk of {limits.disk_mib} MiB, but "
-            f"the file system of folders.cache has {machine.disk_mib} MiB for them; free some space there, or "
-            "lower limits.disk_mib or limits.slots."
+            f"limits.disk_mib: {limits.slots or 1} jobs at once may each fill a disk of {limits.disk_mib} MiB, "
+            f"but folders.cache has room for {machine.disk_mib} MiB; free some space there, or lower "
+            "limits.disk_mib or limits.slots."
         )
     # A tenth of a core ten times is one core, whatever binary fractions say.
     fit = min(int(cores / limits.cores + 1e-9), memory // limits.memory_mib, by_disk, MOST_SLOTS)
