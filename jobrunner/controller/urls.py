@@ -4,9 +4,7 @@ from django.urls import path
 
 from jobrunner.controller.api.researcher import api
 from jobrunner.controller.feed import atom, data_views, error_views, place_views, views
-
-PART = {"part": True}
-"""For an address that gives only the part of a page that changes while somebody looks at it."""
+from jobrunner.controller.feed.shared_part import shared
 
 urlpatterns = [
     path("", views.front, name="front"),
@@ -22,11 +20,11 @@ urlpatterns = [
     path("backends/<slug:slug>", place_views.backend, name="backend"),
     path("about", place_views.about, name="about"),
     path("feed.json", data_views.feed_json, name="feed-json"),
-    path("live/front", views.front_part, name="front-part"),
-    path("live/runs", views.runs, PART, name="runs-part"),
-    path("live/jobs/<str:request_id>", views.job_request, PART, name="job-request-part"),
-    path("live/projects/<slug:slug>", place_views.project, PART, name="project-part"),
-    path("live/backends/<slug:slug>", place_views.backend, PART, name="backend-part"),
+    path("live/front", shared(views.front), name="front-part"),
+    path("live/runs", shared(views.runs), name="runs-part"),
+    path("live/jobs/<str:request_id>", shared(views.job_request), name="job-request-part"),
+    path("live/projects/<slug:slug>", shared(place_views.project), name="project-part"),
+    path("live/backends/<slug:slug>", shared(place_views.backend), name="backend-part"),
     path("api/v1/", api.urls),
 ]
 handler400 = error_views.bad_request

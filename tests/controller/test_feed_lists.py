@@ -10,10 +10,10 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobrunner.controller.feed import views
+from jobrunner.controller.feed import shared_part
 from jobrunner.controller.feed.filters import Filters
 from jobrunner.controller.feed.listing import page
-from jobrunner.controller.feed.shared_part import SharedPart
+from jobrunner.controller.feed.shared_part import MOST, SharedParts
 from jobrunner.controller.jobs.models import Job, JobRequest
 from jobrunner.controller.jobs.transitions import State
 from jobrunner.sync.vocabulary import ExitClass, Reason
@@ -27,9 +27,9 @@ many_examples = settings(suppress_health_check=[HealthCheck.function_scoped_fixt
 
 
 @pytest.fixture(autouse=True)
-def fresh_part(monkeypatch: pytest.MonkeyPatch) -> None:
+def fresh_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test begins with a database of its own, so nothing may be kept from the one before."""
-    monkeypatch.setattr(views, "_FRONT_PART", SharedPart())
+    monkeypatch.setattr(shared_part, "PARTS", SharedParts())
 
 
 @pytest.fixture
@@ -225,3 +225,51 @@ def test_the_part_of_the_front_page_is_made_anew_at_every_change() -> None:
     assert client.get("/live/front").content.decode().index('id="finished"') < client.get(
         "/live/front"
     ).content.decode().index(request.request_id)
+
+
+PARTS = [
+    "/live/front",
+    "/live/runs",
+    "/live/runs?state=pending",
+    "/live/projects/north-study",
+    "/live/backends/north",
+]
+
+
+def test_each_part_is_made_once_for_all_who_ask_until_something_changes() -> None:
+    rows, client = Rows("north"), Client(**HOSTS)
+    first = rows.ask("other")
+    assert first is not None
+    paths = [*PARTS, f"/live/jobs/{first.request_id}", f"/live/jobs/{first.request_id}?state=pending"]
+    made = {path: client.get(path).content for path in paths}
+    assert len(set(made.values())) == len(paths)
+    for path in paths:
+        # It only looks whether anything has changed.
+        assert queries(path) == 1, path
+        assert client.get(path).content == made[path]
+    rows.finish(job(first, "other"))
+    for path in paths:
+        assert client.get(path).content != made[path], path
+
+
+def test_a_part_that_cannot_be_made_is_not_kept() -> None:
+    client = Client(**HOSTS)
+    for _ in range(2):
+        assert client.get("/live/runs?project=north-study").status_code == 404
+        assert client.get("/live/projects/north-study").status_code == 404
+        assert client.post("/live/runs").status_code == 405
+    Rows("north")
+    assert client.get("/live/runs?project=north-study").status_code == 200
+    assert client.get("/live/projects/north-study").status_code == 200
+    assert client.post("/live/runs?project=north-study").status_code == 405
+
+
+def test_only_the_parts_that_were_asked_for_last_are_kept() -> None:
+    parts = SharedParts()
+    first = parts.at("first")
+    for number in range(MOST - 1):
+        parts.at(str(number))
+    assert parts.at("first") is first
+    for number in range(MOST):
+        parts.at(f"other {number}")
+    assert parts.at("first") is not first

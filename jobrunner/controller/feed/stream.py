@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from django.db import DatabaseError, InterfaceError, close_old_connections
+from django.db import close_old_connections
 
 from jobrunner.controller.feed.happenings import Happening, following, newest
 from jobrunner.controller.jobs import news
@@ -153,10 +153,11 @@ class Stream:
         try:
             async with self._looking:
                 found = await self._look()
-        except (DatabaseError, InterfaceError):
+        except Exception:  # noqa: BLE001 - without a reader viewers would hear heartbeats and no news
             if not self._unanswered:
-                _log.exception("the database does not tell the live stream what is new")
+                _log.exception("the live stream cannot read what is new")
             self._unanswered = True
+            await asyncio.sleep(_OTHER_PROCESSES_S)
             return 0
         self._unanswered = False
         return found
@@ -170,8 +171,10 @@ class Stream:
         return len(found)
 
     def _keep(self, found: list[Happening]) -> None:
+        # Made first: the window stays whole if one of them cannot be told.
+        events = [(happening, as_event(happening)) for happening in found]
         self._ids.extend(happening.event_id for happening in found)
-        self._events.extend((happening, as_event(happening)) for happening in found)
+        self._events.extend(events)
         surplus = len(self._ids) - WINDOW
         if surplus > 0:
             self._floor = self._ids[surplus - 1]

@@ -18,7 +18,6 @@ from jobrunner.controller.feed.approval_facts import approval_for
 from jobrunner.controller.feed.filters import BadFilter, Filters, read_filters
 from jobrunner.controller.feed.listing import Page, UnknownMark, digest, page, parts_of
 from jobrunner.controller.feed.pipeline_graph import pipeline_of
-from jobrunner.controller.feed.shared_part import SharedPart
 from jobrunner.controller.feed.showing import show
 from jobrunner.controller.jobs.describing import describe_jobs, head, with_names
 from jobrunner.controller.jobs.models import Job, JobEvent, JobRequest
@@ -31,22 +30,11 @@ _FINISHED_SHOWN: Final = 10
 _JOBS_SHOWN: Final = 100
 _CHANGES_SHOWN: Final = 20
 _CHANGES_A_PAGE: Final = 200
-_FRONT_PART: Final = SharedPart()
 
 
 @require_safe
-def front(request: HttpRequest) -> HttpResponse:
+def front(request: HttpRequest, *, part: bool = False) -> HttpResponse:
     """What runs now, what waits and why, and what finished lately."""
-    return _front(request, part=False)
-
-
-@require_safe
-def front_part(request: HttpRequest) -> HttpResponse:
-    """The part of the front page that changes."""
-    return _FRONT_PART.get(lambda: _front(request, part=True))
-
-
-def _front(request: HttpRequest, *, part: bool) -> HttpResponse:
     now = timezone.now()
     running = _newest(Q(state=State.RUNNING.value), _RUNNING_SHOWN)
     waiting = _newest(Q(state=State.PENDING.value), _WAITING_SHOWN)
