@@ -51,8 +51,8 @@ def places(policy: Policy, machine: Machine) -> int:
     by_disk = machine.disk_mib // limits.disk_mib
     if by_disk < (limits.slots or 1):
         raise PolicyProblem(
-            f"limits.disk_mib: {limits.slots or 1} jobs at once may each fill a disk of {limits.disk_mib} MiB, "
-            f"but folders.cache has room for {machine.disk_mib} MiB; free some space there, or lower "
+            f"limits.disk_mib: {limits.slots or 1} jobs at once may each fill a disk of {limits.disk_mib} "
+            f"MiB, but folders.cache has room for {machine.disk_mib} MiB; free some space there, or lower "
             "limits.disk_mib or limits.slots."
         )
     # A tenth of a core ten times is one core, whatever binary fractions say.

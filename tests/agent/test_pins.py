@@ -131,7 +131,7 @@ def asked() -> list[str]:
 @pytest.fixture
 def silent(tmp_path: Path, asked: list[str]) -> Iterator[Site]:
     """A host that takes every request and says nothing."""
-    with open_site(tmp_path, hanging(3, asked)) as opened:
+    with open_site(tmp_path, hanging(6, asked)) as opened:
         yield opened
 
 
@@ -145,22 +145,25 @@ def until_asked(asked: list[str], times: int) -> None:
 def test_P21_a_host_that_does_not_answer_holds_up_all_jobs_of_a_request_once(
     silent: Site, asked: list[str]
 ) -> None:
-    shared, request = Pins(silent.mirrors(Limits(fetch_seconds=1.5))), new_id()
+    # Git must get to the host in this time on a busy machine.
+    shared, request = Pins(silent.mirrors(Limits(fetch_seconds=3))), new_id()
     began = time.monotonic()
     jobs = [Asking(shared, offer_of(silent, request, action=f"a{number}")) for number in range(6)]
     ends = [job.result() for job in jobs]
     assert {type(end) for end in ends} == {Unreachable}
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 6
     assert len(asked) == 1
     # Who comes after that asks again.
-    assert isinstance(Asking(shared, offer_of(silent, request)).result(), Unreachable)
-    assert len(asked) == 2
+    late = Asking(shared, offer_of(silent, request))
+    until_asked(asked, 2)
+    late.stop.ask()
+    assert isinstance(late.result(), Stopped)
 
 
 def test_P21_who_waits_for_the_fetch_of_another_can_be_stopped_and_does_not_stop_others(
     silent: Site, asked: list[str]
 ) -> None:
-    shared, request = Pins(silent.mirrors(Limits(fetch_seconds=1.5))), new_id()
+    shared, request = Pins(silent.mirrors(Limits(fetch_seconds=3))), new_id()
     fetching = Asking(shared, offer_of(silent, request))
     until_asked(asked, 1)
     stopped, other = (Asking(shared, offer_of(silent, request)) for _ in range(2))
@@ -178,7 +181,7 @@ def test_who_asks_long_after_a_fetch_began_does_not_get_its_failure(
     silent: Site, asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pins, "SHARED_FOR_S", 0.2)
-    shared, request = Pins(silent.mirrors(Limits(fetch_seconds=1.0))), new_id()
+    shared, request = Pins(silent.mirrors(Limits(fetch_seconds=3))), new_id()
     first = Asking(shared, offer_of(silent, request))
     until_asked(asked, 1)
     time.sleep(0.3)
