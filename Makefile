@@ -2,6 +2,11 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast lint bench
 PYTEST := .venv/bin/python -m pytest
+# What needs a controller runs on both databases. test_postgresql.py starts a server of its own in any case.
+ON_POSTGRESQL := tests/controller tests/attacks/test_P_controller.py tests/attacks/test_P_stream.py \
+	tests/whole/test_whole_way.py::test_a_pushed_commit_becomes_a_moderately_sensitive_output \
+	tests/whole/test_whole_way.py::test_cancel_ends_the_container_before_the_feed_says_so \
+	--ignore tests/controller/test_postgresql.py
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,6 +19,7 @@ test: ## every test, with real containers and a real browser
 	@deploy/setup engine tests
 	@status=0; \
 	$(PYTEST) -m "unit or http" -n 2 || status=1; \
+	JOBRUNNER_TEST_DATABASE=postgresql $(PYTEST) $(ON_POSTGRESQL) -m "unit or http or docker" -n 2 || status=1; \
 	$(PYTEST) -m "docker or browser" || status=1; \
 	exit $$status
 

@@ -115,10 +115,10 @@ def _hash_and_copy(root: Path) -> float:
                 file.write(piece)
             os.fsync(file.fileno())
         began = time.monotonic()
-        digest = hashlib.sha256()
+        digest, buffer = hashlib.sha256(), memoryview(bytearray(_CHUNK))
         with source.open("rb", buffering=0) as read, copy.open("wb", buffering=0) as written:
-            while chunk := read.read(_CHUNK):
-                digest.update(chunk)
-                written.write(chunk)
+            while length := read.readinto(buffer):
+                digest.update(buffer[:length])
+                written.write(buffer[:length])
             os.fsync(written.fileno())
         return time.monotonic() - began

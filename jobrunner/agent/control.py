@@ -20,6 +20,7 @@ log = structlog.get_logger()
 
 _NAME: Final = "control.sock"
 _DEADLINE_S: Final = 2.0
+_AGAIN_S: Final = 0.5
 _ANSWER_S: Final = 10.0
 _LONGEST_WORD: Final = 16
 _LONGEST_ANSWER: Final = 1_000_000
@@ -54,6 +55,7 @@ class ControlSocket:
 
     def __init__(self, state: Path, answers: Mapping[Word, Callable[[], dict[str, Any]]]) -> None:
         self._answers = answers
+        self._closed = threading.Event()
         self._place = state / _NAME
         self._place.unlink(missing_ok=True)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
@@ -66,6 +68,7 @@ class ControlSocket:
 
     def close(self) -> None:
         """Take leave: who waits for the agent's end sees that it ended well."""
+        self._closed.set()
         self._place.unlink(missing_ok=True)
         self._listener.close()
 
@@ -73,8 +76,13 @@ class ControlSocket:
         while True:
             try:
                 caller, _address = self._listener.accept()
-            except OSError:
-                return
+            except OSError as problem:
+                if self._closed.is_set():
+                    return
+                # Such as no file descriptor left for now: the operator must be heard again afterwards.
+                log.warning("control_not_heard", problem=str(problem))
+                self._closed.wait(_AGAIN_S)
+                continue
             with caller:
                 try:
                     self._answer(caller)

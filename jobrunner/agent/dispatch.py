@@ -161,9 +161,12 @@ class Desk:
         """Take a database place for the attempt on this slot, or wait for one, first come, first served.
 
         False when it stood in the way for `patience_s`: while it waits it keeps its place, and when no other
-        is free, nothing else can start. Raises Stopped, and Closed when the agent drains meanwhile.
+        is free, nothing else can start. Who has a place already, since it made its step again, keeps it.
+        Raises Stopped, and Closed when the agent drains meanwhile.
         """
         with stop.calling(self._wake), self._condition:
+            if slot in self._databases:
+                return True
             self._waiting.append(slot)
             try:
                 return self._wait_for_database(slot, stop, patience_s)

@@ -16,12 +16,15 @@ def free_places(journal: Journal, desk: Desk) -> Slots:
 
     A place is taken from the answer to a claim until the end is in the outbox: the controller counts so too
     from then on, so that what it is told agrees with what it knows, whichever came first. An attempt whose
-    commit was not read yet may be a database action, so it counts as one.
+    commit was not read yet may be a database action, so it counts as one. A site without a database tells all
+    free places as both, so that a database action is offered to it, and refused by it with a reason.
     """
     places = desk.places()
     taken = [attempt for attempt in journal.open_attempts() if _counts(attempt)]
-    databases = sum(is_database(attempt) or attempt.step in _NOT_DERIVED for attempt in taken)
     free = max(0, places.total - len(taken))
+    if places.database == 0:
+        return Slots(db=free, plain=free)
+    databases = sum(is_database(attempt) or attempt.step in _NOT_DERIVED for attempt in taken)
     return Slots(db=max(0, places.database - databases), plain=free)
 
 

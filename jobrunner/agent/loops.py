@@ -38,7 +38,7 @@ from jobrunner.sync.vocabulary import ErrorCode, Reason
 log = structlog.get_logger()
 
 _RENEW_CHECK_S: Final = 2.0
-_COMPANY_S: Final = 0.1
+_COMPANY_S: Final = 0.5
 _CLAIM_TRIES: Final = 5
 _LOOKS_AT_OUTBOX: Final = 40
 _LOOK_AGAIN_S: Final = 0.05
@@ -203,7 +203,10 @@ def _claim(shared: Shared, client: AgentClient, offer: Offer, slot: int) -> bool
 
 
 def accept(shared: Shared, client: AgentClient, attempt: Attempt, slot: int) -> bool:
-    """Ask for the attempt that the journal intends; also after a restart, where asking again is harmless."""
+    """Ask for the attempt that the journal intends; also after a restart, where asking again is harmless.
+
+    True when it was given, and the slot with it; False when the slot is as free as before.
+    """
     journal = shared.journal
     reply = _ask_for(shared, client, attempt)
     if reply is None:
@@ -222,13 +225,20 @@ def accept(shared: Shared, client: AgentClient, attempt: Attempt, slot: int) -> 
         )
     except NotIntended:
         return False
-    shared.told(urgent=False)
-    claimed = journal.get(attempt.job_id, lease.attempt)
-    if claimed is None:
-        return False
-    log.info("claimed", job=claimed.job_id, attempt=claimed.number, action=claimed.offer.action)
-    shared.start(claimed)
+    try:
+        _start(shared, attempt.job_id, lease.attempt)
+    except Exception:
+        # The attempt owns its slot from now on: nobody else may have it, whoever works on it and when.
+        log.exception("not_started", job=attempt.job_id, attempt=lease.attempt)
     return True
+
+
+def _start(shared: Shared, job: str, number: int) -> None:
+    shared.told(urgent=False)
+    claimed = shared.journal.get(job, number)
+    if claimed is not None:
+        log.info("claimed", job=job, attempt=number, action=claimed.offer.action)
+        shared.start(claimed)
 
 
 def _ask_for(shared: Shared, client: AgentClient, attempt: Attempt) -> ClaimReply | None:

@@ -265,6 +265,9 @@ class Procedure:
         approved = tools.approving.begin(attempt.offer, attempt.facts.get("dataset"))
         self._sandboxed(lambda: tools.executor.prepare(run))
         approved.result()
+        # Whoever asked meanwhile found nothing that ran. Who asks after this look finds the container, or has
+        # it found by the look at the journal before it is waited for.
+        self._stops[attempt.key].check()
         self._sandboxed(lambda: tools.executor.start(run))
         begun = clock.now()
         tools.journal.advance(

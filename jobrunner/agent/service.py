@@ -65,7 +65,7 @@ class Agent:
         self._site = site
         self._executor = executor
         self._journal = Journal(site.state / "agent.db")
-        self._desk = Desk(places(site.policy, this_machine()), site.database_slots)
+        self._desk = Desk(places(site.policy, this_machine(site.cache)), site.database_slots)
         self._workers: set[tuple[str, int]] = set()
         self._workers_changed = threading.Condition()
         self._launcher = Launcher()
@@ -135,7 +135,10 @@ class Agent:
     # --- work ---
 
     def _start_worker(self, attempt: Attempt) -> None:
-        """Work on an attempt in a thread of its own, unless one does already."""
+        """Work on an attempt in a thread of its own, unless one does already.
+
+        When no thread can be had, the attempt stays in the journal, and keeps its slot, for the next start.
+        """
         if self._ending.aborting:
             # Its claim was on its way when all others were cancelled.
             self._journal.wish_cancel(attempt.job_id, attempt.number, Reason.BY_SITE)
@@ -144,15 +147,22 @@ class Agent:
                 return
             self._workers.add(attempt.key)
         name = f"{attempt.job_id}-{attempt.number}"
-        threading.Thread(target=self._work, args=(attempt,), name=name, daemon=True).start()
+        try:
+            threading.Thread(target=self._work, args=(attempt,), name=name, daemon=True).start()
+        except Exception:
+            self._forget_worker(attempt)
+            log.exception("no_worker", job=attempt.job_id, attempt=attempt.number, then="Restart the agent.")
+
+    def _forget_worker(self, attempt: Attempt) -> None:
+        with self._workers_changed:
+            self._workers.discard(attempt.key)
+            self._workers_changed.notify_all()
 
     def _work(self, attempt: Attempt) -> None:
         try:
             self._procedure.run(*attempt.key)
         finally:
-            with self._workers_changed:
-                self._workers.discard(attempt.key)
-                self._workers_changed.notify_all()
+            self._forget_worker(attempt)
         self._desk.give_back(attempt.facts["slot"])
         self._make_ready()
 

@@ -50,21 +50,36 @@ def check_room(attempts: Path, limits: Limits) -> None:
 
     The files are sparse: without this sum many half-empty disks could fill the host together.
     """
-    promised = 0
-    for disk in attempts.glob("*/disk.img"):
-        try:
-            status = disk.stat()
-        except FileNotFoundError:
-            continue  # its attempt is being cleaned up
-        promised += max(0, status.st_size - status.st_blocks * 512)
-    host = os.statvfs(attempts)
-    free = host.f_bavail * host.f_frsize
+    promised = sum(max(0, status.st_size - status.st_blocks * 512) for status in _in_use(attempts))
+    free = _free(attempts)
     if promised + limits.disk > free:
         raise SandboxRefused(
             "disk_low",
             f"a disk of {limits.disk} bytes is asked for and {promised} are promised to others, "
             f"but only {free} are free; free some space or lower the disk limit in the site policy",
         )
+
+
+def room(attempts: Path) -> int:
+    """Bytes that all disks of attempts may have together: what is free, and what those there now hold of it.
+
+    `attempts` need not be there yet. Raises OSError.
+    """
+    held = sum(status.st_blocks * 512 for status in _in_use(attempts))
+    return held + _free(next(folder for folder in (attempts, *attempts.parents) if folder.exists()))
+
+
+def _in_use(attempts: Path) -> Iterator[os.stat_result]:
+    for disk in attempts.glob("*/disk.img"):
+        try:
+            yield disk.stat()
+        except FileNotFoundError:
+            continue  # its attempt is being cleaned up
+
+
+def _free(folder: Path) -> int:
+    host = os.statvfs(folder)
+    return host.f_bavail * host.f_frsize
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from itertools import cycle
 from pathlib import Path
 
 _CHUNK = 1 << 20
-_WRITE_BACK_EVERY = 32 << 20
+_WRITE_BACK_EVERY = 8 << 20
+_WRITTEN_BEHIND = 32 << 20
 # From this size on the hash is made in a thread of its own, while the bytes are written.
 _LARGE = 8 << 20
 _CHUNKS_ON_THEIR_WAY = 3
@@ -59,7 +60,9 @@ def copy_hashed(source_fd: int, destination: Path, keep_going: Callable[[], None
                 _write_all(target_fd, chunk)
                 copied += len(chunk)
                 if copied % _WRITE_BACK_EVERY == 0:
-                    start_write_back(target_fd, copied - _WRITE_BACK_EVERY, _WRITE_BACK_EVERY)
+                    # Also what was begun before: written by now, it leaves the memory to what comes next.
+                    behind = max(0, copied - _WRITTEN_BEHIND)
+                    start_write_back(target_fd, behind, copied - behind)
             sha256 = digest.hexdigest()
         if copied != before.st_size:
             raise Changed

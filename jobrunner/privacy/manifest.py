@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from jobrunner.privacy import names
+from jobrunner.privacy import documents, names
 from jobrunner.privacy.alike import shown
 from jobrunner.privacy.levels import MODERATELY
 from jobrunner.privacy.outputs import OutputsRefused
@@ -47,7 +47,7 @@ def load(content: bytes) -> Manifest:
 
 def dump(manifest: Manifest) -> bytes:
     """The bytes of manifest.json: keys sorted, UTF-8."""
-    return (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode("utf-8")
+    return documents.dump(manifest)
 
 
 def is_older(manifest: Manifest | None, record: RunRecord) -> bool:

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from jobrunner.privacy import documents
+
 SUCCEEDED = "completed"
 
 T = TypeVar("T")
@@ -116,9 +118,9 @@ def dump(record: RunRecord) -> bytes:
         "attempt": record.attempt,
         **asdict(record.facts),
         "log": asdict(record.log),
-        "outputs": [asdict(output) for output in record.outputs],
+        "outputs": [documents.flat(output) for output in record.outputs],
     }
-    return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode("utf-8")
+    return documents.dump(content)
 
 
 def load(content: bytes, folder: Path) -> RunRecord:

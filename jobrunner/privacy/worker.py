@@ -10,11 +10,11 @@ import os
 import resource
 import signal
 import socket
-from dataclasses import asdict
 
 from jobrunner.privacy import confine, frames
 from jobrunner.privacy.disclosure import engine, rulebook
 from jobrunner.privacy.disclosure.content import read_limited
+from jobrunner.privacy.disclosure.findings import as_data
 from jobrunner.privacy.disclosure.rulebook import Rulebook
 from jobrunner.privacy.logs import log_tail
 
@@ -91,7 +91,7 @@ def _answer(connection: socket.socket, request: tuple[dict[str, object], int | N
     finally:
         os.close(fd)
     report = engine.check_bytes(str(message["path"]), data, size, str(message["sha256"]), book)
-    frames.send(connection, {"id": message["id"], "report": asdict(report)})
+    frames.send(connection, {"id": message["id"], "report": as_data(report)})
     return all(finding.rule != engine.NOT_CHECKED for finding in report.findings)
 
 

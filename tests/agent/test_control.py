@@ -1,6 +1,7 @@
 """The control socket: a closed list of words, from root alone, and no caller can hold it up for long."""
 
 import os
+import resource
 import socket
 import stat
 import subprocess
@@ -129,6 +130,25 @@ def test_an_answer_that_fails_takes_nothing_away(agent: Agent, monkeypatch: pyte
         with pytest.raises(NoAnswer):
             say(agent.state, Word.STATUS)
     assert say(agent.state, Word.STATUS) == {"heard": "status"}
+
+
+def test_without_a_file_descriptor_for_a_while_it_hears_again_afterwards(agent: Agent) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.settimeout(10)
+        with control._short(agent.state / "control.sock") as address:
+            caller.connect(address)
+        caller.sendall(b"sta")
+        # It has its own end of this connection by now, and gets no other.
+        time.sleep(0.2)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            caller.sendall(b"tus\n")
+            assert caller.recv(100) == b'{"heard": "status"}\n'
+            time.sleep(0.2)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert say(agent.state, Word.DRAIN) == {"heard": "drain"}
 
 
 def test_no_agent_and_one_that_died_are_told_apart(tmp_path: Path) -> None:

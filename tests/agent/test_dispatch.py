@@ -265,6 +265,18 @@ def test_database_places_are_given_in_order_of_asking_and_never_more() -> None:
     assert desk.waiting_for_database() == frozenset()
 
 
+def test_who_has_a_database_place_already_does_not_wait_for_it() -> None:
+    desk = Desk(3, 1)
+    assert Asking(desk, 0).result() is True
+    waiting = Asking(desk, 1)
+    assert waiting.still_waits()
+    assert Asking(desk, 0).result() is True
+    assert desk.waiting_for_database() == {1}
+    assert desk.places().database_taken == 1
+    desk.give_back(0)
+    assert waiting.result() is True
+
+
 def test_a_stop_ends_the_wait_for_a_database_place_and_nobody_elses() -> None:
     desk = Desk(3, 1)
     desk.occupy(0, database=True)

@@ -214,3 +214,20 @@ def test_the_answer_to_an_end_brings_the_next_offers(bench: Bench) -> None:
     until(bench, lambda: bench.started)
     assert bench.started[0].offer.request_id == fields["request_id"]
     assert bench.controller.requests("poll") == []
+
+
+def test_a_claimed_attempt_that_cannot_be_started_keeps_its_slot(bench: Bench) -> None:
+    first, second = offer_fields(), offer_fields()
+
+    def broken(attempt: Attempt) -> None:
+        if attempt.offer.request_id == first["request_id"]:
+            raise RuntimeError("can't start new thread")
+        bench.started.append(attempt)
+
+    bench.shared.start = broken
+    bench.controller.play("poll", replies.answer(poll_answer(first, second)))
+    bench.run(poll_loop, work_loop)
+    until(bench, lambda: bench.started)
+    assert bench.started[0].facts == {"slot": 1}
+    assert {one.facts["slot"] for one in bench.journal.open_attempts()} == {0, 1}
+    assert bench.shared.desk.free() == 0

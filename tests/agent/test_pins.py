@@ -1,17 +1,26 @@
 """Jobs of one request that begin together share one fetch, and nothing else does."""
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from jobrunner.agent import pins
-from jobrunner.agent.pins import Pins
-from jobrunner.study import CommitNotFound, CommitNotOnBranch
+from jobrunner.agent.pins import Pin, Pins
+from jobrunner.study import (
+    CommitNotFound,
+    CommitNotOnBranch,
+    IntakeError,
+    Limits,
+    Stop,
+    Stopped,
+    Unreachable,
+)
 from jobrunner.sync.identity import new_id
 from jobrunner.sync.messages import Offer
-from tests.study.evil_hosts import recording
+from tests.study.evil_hosts import hanging, recording
 from tests.study.sites import PROJECT, Site, open_site
 
 pytestmark = pytest.mark.http
@@ -90,6 +99,93 @@ def test_G09_what_one_commit_proved_says_nothing_of_another(site: Site) -> None:
     shared.pin(offer_of(site, request))
     with pytest.raises(CommitNotFound):
         shared.pin(offer_of(site, request, "a" * 40))
+
+
+class Asking:
+    """A job that asks for its pin in a thread of its own; `end` is what came of it."""
+
+    def __init__(self, shared: Pins, offer: Offer) -> None:
+        self.stop = Stop()
+        self.end: Pin | IntakeError | Stopped | None = None
+        self._thread = threading.Thread(target=self._ask, args=(shared, offer), daemon=True)
+        self._thread.start()
+
+    def _ask(self, shared: Pins, offer: Offer) -> None:
+        try:
+            self.end = shared.pin(offer, self.stop)
+        except (IntakeError, Stopped) as end:
+            self.end = end
+
+    def result(self) -> Pin | IntakeError | Stopped | None:
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+        return self.end
+
+
+@pytest.fixture
+def asked() -> list[str]:
+    """Paths of every request that the silent host got."""
+    return []
+
+
+@pytest.fixture
+def silent(tmp_path: Path, asked: list[str]) -> Iterator[Site]:
+    """A host that takes every request and says nothing."""
+    with open_site(tmp_path, hanging(3, asked)) as opened:
+        yield opened
+
+
+def until_asked(asked: list[str], times: int) -> None:
+    deadline = time.monotonic() + 10
+    while len(asked) < times:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_P21_a_host_that_does_not_answer_holds_up_all_jobs_of_a_request_once(
+    silent: Site, asked: list[str]
+) -> None:
+    shared, request = Pins(silent.mirrors(Limits(fetch_seconds=1.5))), new_id()
+    began = time.monotonic()
+    jobs = [Asking(shared, offer_of(silent, request, action=f"a{number}")) for number in range(6)]
+    ends = [job.result() for job in jobs]
+    assert {type(end) for end in ends} == {Unreachable}
+    assert time.monotonic() - began < 3
+    assert len(asked) == 1
+    # Who comes after that asks again.
+    assert isinstance(Asking(shared, offer_of(silent, request)).result(), Unreachable)
+    assert len(asked) == 2
+
+
+def test_P21_who_waits_for_the_fetch_of_another_can_be_stopped_and_does_not_stop_others(
+    silent: Site, asked: list[str]
+) -> None:
+    shared, request = Pins(silent.mirrors(Limits(fetch_seconds=1.5))), new_id()
+    fetching = Asking(shared, offer_of(silent, request))
+    until_asked(asked, 1)
+    stopped, other = (Asking(shared, offer_of(silent, request)) for _ in range(2))
+    stopped.stop.ask()
+    assert isinstance(stopped.result(), Stopped)
+    assert fetching.end is None
+    fetching.stop.ask()
+    assert isinstance(fetching.result(), Stopped)
+    # That somebody was stopped says nothing about the host.
+    until_asked(asked, 2)
+    assert isinstance(other.result(), Unreachable)
+
+
+def test_who_asks_long_after_a_fetch_began_does_not_get_its_failure(
+    silent: Site, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pins, "SHARED_FOR_S", 0.2)
+    shared, request = Pins(silent.mirrors(Limits(fetch_seconds=1.0))), new_id()
+    first = Asking(shared, offer_of(silent, request))
+    until_asked(asked, 1)
+    time.sleep(0.3)
+    later = [Asking(shared, offer_of(silent, request)) for _ in range(4)]
+    assert {type(job.result()) for job in (first, *later)} == {Unreachable}
+    # They share the one that the first of them made.
+    assert len(asked) == 2
 
 
 def test_what_was_forgotten_is_fetched_again(site: Site, seen: list[dict[str, str]]) -> None:

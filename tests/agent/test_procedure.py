@@ -324,15 +324,19 @@ def test_publishing_is_tried_until_it_is_through(bench: Bench, monkeypatch: pyte
     assert after.outcome.reason is Reason.COMPLETED
 
 
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def cancelled_while(bench: Bench, attempt: Attempt, when: Callable[[], bool]) -> tuple[Attempt, float]:
     """Run the attempt in a thread of its own, cancel it once `when` holds; its end and how long that took."""
     made = Procedure(bench.tools)
     thread = threading.Thread(target=made.run, args=attempt.key, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 10
-    while not when():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(when)
     began = time.monotonic()
     bench.journal.wish_cancel(*attempt.key, Reason.BY_REQUESTER)
     made.stop(*attempt.key)
@@ -352,6 +356,57 @@ def test_P21_a_cancel_ends_the_pause_before_another_try(
     assert after.outcome is not None
     assert after.outcome.reason is Reason.BY_REQUESTER
     assert "start" not in bench.engine.calls
+
+
+def held(bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str) -> threading.Event:
+    """A call of the engine that goes on when the event is set."""
+    release = threading.Event()
+    act = getattr(bench.engine, name)
+
+    def slow(run: ActionRun) -> None:
+        act(run)
+        assert release.wait(10)
+
+    monkeypatch.setattr(bench.engine, name, slow)
+    return release
+
+
+def test_P21_a_cancel_while_the_container_is_made_keeps_it_from_starting(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = held(bench, monkeypatch, "prepare")
+    attempt = bench.attempt(Step.START)
+    made = Procedure(bench.tools)
+    thread = threading.Thread(target=made.run, args=attempt.key, daemon=True)
+    thread.start()
+    until(lambda: "prepare" in bench.engine.calls)
+    bench.journal.wish_cancel(*attempt.key, Reason.BY_REQUESTER)
+    made.stop(*attempt.key)
+    release.set()
+    thread.join(10)
+    after = bench.read(attempt.job_id)
+    assert "start" not in bench.engine.calls
+    assert after.outcome is not None
+    assert (after.step, after.outcome.reason) == (Step.DONE, Reason.BY_REQUESTER)
+
+
+def test_P21_a_container_that_starts_after_the_stop_has_looked_is_stopped_all_the_same(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = held(bench, monkeypatch, "start")
+    attempt = bench.attempt(Step.START)
+    made = Procedure(bench.tools)
+    thread = threading.Thread(target=made.run, args=attempt.key, daemon=True)
+    thread.start()
+    until(lambda: "start" in bench.engine.calls)
+    bench.journal.wish_cancel(*attempt.key, Reason.BY_REQUESTER)
+    made.stop(*attempt.key)
+    release.set()
+    thread.join(10)
+    after = bench.read(attempt.job_id)
+    assert bench.engine.calls == ["prepare", "start", "stop", "stop", "clean_up"]
+    assert after.outcome is not None
+    assert (after.step, after.outcome.reason) == (Step.DONE, Reason.BY_REQUESTER)
 
 
 def test_P21_a_cancel_that_the_engine_did_not_hear_is_said_again(bench: Bench) -> None:
@@ -409,3 +464,28 @@ def test_who_kept_others_from_starting_for_too_long_is_tried_again_later(
     after = bench.run(bench.attempt(Step.STAGE, dataset="patients"))
     assert after.outcome is not None
     assert (after.outcome.reason, after.outcome.detail) == (Reason.INTERNAL_ERROR, "database")
+
+
+def test_a_database_action_whose_inputs_could_not_be_staged_at_first_keeps_its_place(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (bench.work / "o/a.csv").write_text("x,n\na,1\n")
+    bench.tools = replace(bench.tools, desk=Desk(2, 1))
+    stage = procedure.stage_inputs
+    trouble = [OSError(28, "No space left on device")]
+
+    def shaky(*arguments: Any) -> Any:
+        if trouble:
+            raise trouble.pop()
+        return stage(*arguments)
+
+    monkeypatch.setattr(procedure, "stage_inputs", shaky)
+    attempt = bench.attempt(Step.STAGE, dataset="patients")
+    thread = threading.Thread(target=Procedure(bench.tools).run, args=attempt.key, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+    after = bench.read(attempt.job_id)
+    assert after.outcome is not None
+    assert after.outcome.reason is Reason.COMPLETED
+    assert bench.tools.desk.places().database_taken == 1

@@ -54,6 +54,14 @@ def test_with_one_place_neither_kind_keeps_the_other_out() -> None:
     assert served == ["reads", "counts", "reads", "counts"]
 
 
+def test_where_both_kinds_are_ready_the_workspaces_share_evenly() -> None:
+    rows = Rows()
+    for branch in ("one", "two"):
+        rows.ask("run_all", needs=many("a", 5), databases=frozenset({"a0", "a1"}), branch=branch)
+    branches = [branch for branch, _action in offered(rows, db=2, plain=4)]
+    assert sorted(branches) == ["one", "one", "two", "two"]
+
+
 def test_at_most_sixteen_and_never_more_than_the_places_of_a_kind() -> None:
     rows = Rows()
     rows.ask("run_all", needs=many("a", 40), databases=frozenset({"a0", "a1", "a2"}))

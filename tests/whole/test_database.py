@@ -54,7 +54,8 @@ def world(make_world: MakeWorld, database: Database, python_v2_image: str) -> Wo
         "--database-image", "sqlrunner:v1", "--database-public",
     )  # fmt: skip
     images = {"sqlrunner:v1": python_v2_image}
-    return make_world(images=images, site_options=options, policy="slots = 4\ncores = 0.5\nmemory_mib = 512")
+    limits = "slots = 4\ncores = 0.5\nmemory_mib = 512\ndisk_mib = 1024"
+    return make_world(images=images, site_options=options, policy=limits)
 
 
 def incidents(world: World) -> list[tuple[str, str]]:

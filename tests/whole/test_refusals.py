@@ -8,6 +8,7 @@ import json
 import sqlite3
 import subprocess
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -96,6 +97,18 @@ def test_P02_with_the_true_approval_the_same_job_runs(world: World) -> None:
     _swap_envelope(world, world.signed_approval(study))
     world.start_agent()
     assert world.wait(study, request)["jobs"]["work"]["reason"] == "completed"
+
+
+def test_a_site_without_a_database_refuses_a_database_action_and_does_not_let_it_wait(
+    make_world: Callable[..., World], python_v2_image: str
+) -> None:
+    world = make_world(images={"sqlrunner:v1": python_v2_image})
+    pipeline = FILES["project.yaml"].replace("python:v2", "sqlrunner:v1")
+    study = world.add_study("flchain", FILES | {"project.yaml": pipeline})
+    request = world.ask(study, ["work"])
+    world.start_agent()
+    job = world.wait(study, request)["jobs"]["work"]
+    assert (job["state"], job["reason"]) == ("refused", "database_not_allowed")
 
 
 def test_without_an_approval_the_api_refuses_the_request(world: World) -> None:

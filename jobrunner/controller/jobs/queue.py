@@ -123,8 +123,12 @@ def pick(
         lapsed = [run for run in again if run.is_database is is_database]
         shares = share(count, _claimants(mine, lapsed, busy, served))
         chosen += _oldest(agent, shares, mine, lapsed, now, terms)
-    chosen.sort(key=lambda one: (busy[one[0]], served[one[0]] or _NEVER, one[1]))
-    return sorted(key for _workspace, key in chosen[:free])
+    turns: list[tuple[int, datetime, int]] = []
+    for workspace, key in sorted(chosen, key=lambda one: one[1]):
+        # Each job that a workspace gets counts against its next one.
+        turns.append((busy[workspace], served[workspace] or _NEVER, key))
+        busy[workspace] += 1
+    return sorted(key for _busy, _served, key in sorted(turns)[:free])
 
 
 def _last_served(workspaces: Iterable[int]) -> dict[int, datetime | None]:

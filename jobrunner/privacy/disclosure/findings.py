@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from jobrunner.privacy import documents
+
 SCHEMA = "jobrunner.disclosure.report/1"
 
 BLOCK = "block"
@@ -131,17 +133,22 @@ class Report:
             "finished": self.finished,
             "complete": self.complete,
             "compared": [],
-            "files": [{**asdict(one), "verdict": one.verdict} for one in self._all()],
+            "files": [{**as_data(one), "verdict": one.verdict} for one in self._all()],
             "totals": {
                 "block": severities.count(BLOCK),
                 "nj": severities.count(NEEDS_JUSTIFICATION),
                 "note": severities.count(NOTE),
             },
         }
-        return (json.dumps(content, sort_keys=True, indent=1) + "\n").encode("utf-8")
+        return documents.dump(content)
 
     def _all(self) -> tuple[FileReport, ...]:
         return self.files + ((self.log,) if self.log else ())
+
+
+def as_data(report: FileReport) -> dict[str, Any]:
+    """A file report as plain values. Most have no finding, and then nothing is deep."""
+    return asdict(report) if report.findings else documents.flat(report)
 
 
 def file_report_from(data: Mapping[str, Any]) -> FileReport:
