@@ -55,13 +55,16 @@ def site(files: Mapping[str, str], warm_up: str) -> Iterator[tuple[World, Study,
 
 
 def finished(world: World, request: str) -> float:
-    """When the controller had stored the end of the last job; seconds since 1970."""
+    """When the last event arrived at the controller, by its clock; seconds since 1970.
+
+    It is the moment at which the call that told it began. The commit comes milliseconds later.
+    """
     [(last,)] = world.query("SELECT finished_at FROM jobs_jobrequest WHERE request_id = ?", request)
     return datetime.fromisoformat(last).replace(tzinfo=UTC).timestamp()
 
 
 def chain10(runs: int = 5) -> Measurement:
-    """Ten actions, each needing the one before: from the request to the stored end of the last."""
+    """Ten actions, each needing the one before: from the request to the arrival of the last one's end."""
     ours, floor = [], []
     with site(_pipeline(10), "step0") as (world, study, engine, image_id):
         for _ in range(runs):

@@ -1,6 +1,7 @@
 """Brings the controller up for one command: folder, key, Django, database. Says in words what is missing."""
 
 import os
+import resource
 import socket
 import sys
 from pathlib import Path
@@ -91,6 +92,7 @@ def serve(host: str, port: int) -> None:
         # Waiting polls would hold the shutdown up; their agents just ask again.
         timeout_graceful_shutdown=2,
     )
+    _allow_many_open_files()
     listening = config.bind_socket()
     _drop_dead_peers(listening, after_s=settings.CONFIGURATION.patience_s)
     server = uvicorn.Server(config)
@@ -100,6 +102,15 @@ def serve(host: str, port: int) -> None:
         pass  # Ctrl-C is how it is told to stop
     if not server.started:
         sys.exit(STARTUP_FAILURE)
+
+
+def _allow_many_open_files() -> None:
+    """As many as the system lets us: each viewer and each waiting agent is one; 1024 is the usual limit."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    except (ValueError, OSError):
+        pass  # macOS allows less than it says; the limit stays as it was
 
 
 def _drop_dead_peers(listening: socket.socket, *, after_s: int) -> None:

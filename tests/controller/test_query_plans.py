@@ -7,6 +7,7 @@ not walk through a table that grows for ever.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django.test import Client
 from pytest_django.plugin import DjangoDbBlocker
 
 from jobrunner.controller.api.agent_calls import Call, begin_poll, claim, events, look, renew
@@ -151,7 +153,13 @@ def lists(rows: Rows) -> None:
         list(narrowed[:21])
 
 
-@pytest.mark.parametrize("call", [poll, one_job, newest_events, lists])
+def front_page(rows: Rows) -> None:
+    text = Client(HTTP_HOST="localhost").get("/").content.decode()
+    # Ten that wait and ten that have ended.
+    assert text.count(f"by {rows.person.username}") == 20
+
+
+@pytest.mark.parametrize("call", [poll, one_job, newest_events, lists, front_page])
 @pytest.mark.parametrize("analysed", [True, False])
 def test_nothing_walks_through_what_has_ended(
     rows: Rows, call: Callable[[Rows], None], analysed: bool
@@ -166,6 +174,20 @@ def test_nothing_walks_through_what_has_ended(
     assert statements
     for statement in statements:
         assert walks(statement) == [], statement[0]
+
+
+def test_an_index_gives_what_ended_last_and_lately(rows: Rows) -> None:
+    """Requests are too few here for PostgreSQL to take an index where it has the choice."""
+    ended = JobRequest.objects.filter(finished_at__isnull=False).order_by("-finished_at")[:10]
+    lately = JobRequest.objects.filter(finished_at__gte=BEGIN)
+    with transaction.atomic():
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SET LOCAL enable_seqscan = off")
+        for found in (ended, lately):
+            plan = found.values_list("pk").explain()
+            assert "requests_by_end" in plan
+            assert not re.search("Sort|TEMP B-TREE", plan)
 
 
 def test_the_probe_sees_a_walk(rows: Rows) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import psutil
 import pytest
 import requests
 
+from tests.fixtures.controller_server import ControllerServer
 from tests.fixtures.controller_sites import Site, served_sites
 from tests.fixtures.viewer import Viewer, ids
 
@@ -21,6 +23,18 @@ pytestmark = pytest.mark.http
 SEATS = 4
 SEATS_OF_ONE = 2
 PATIENCE_S = 2
+
+
+FILES = 256
+
+
+@pytest.fixture
+def few_files() -> Iterator[int]:
+    """This process, and those that it starts, may open few files; gives what they may ask for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, hard))
+    yield hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.fixture(scope="module")
@@ -183,3 +197,9 @@ def test_the_server_stops_though_people_watch(tmp_path: Path) -> None:
             assert viewer.response.isclosed()
             viewer.close()
     assert "Traceback" not in (tmp_path / "data.log").read_text()
+
+
+def test_the_server_opens_as_many_files_as_the_system_lets_it(tmp_path: Path, few_files: int) -> None:
+    with ControllerServer.start(tmp_path / "data", git_prefixes=()) as server:
+        assert server.process is not None
+        assert psutil.Process(server.process.pid).rlimit(psutil.RLIMIT_NOFILE) == (few_files, few_files)

@@ -47,6 +47,7 @@ class JobRequest(models.Model):
             models.Index(fields=["project", "state", "id"], name="requests_of_project"),
             models.Index(fields=["project", "backend", "id"], name="requests_of_both"),
             models.Index(fields=["created_at"], name="requests_by_date"),
+            models.Index(fields=["finished_at"], name="requests_by_end"),
         ]
 
     def __str__(self) -> str:
