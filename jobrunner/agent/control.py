@@ -56,6 +56,7 @@ class ControlSocket:
     def __init__(self, state: Path, answers: Mapping[Word, Callable[[], dict[str, Any]]]) -> None:
         self._answers = answers
         self._closed = threading.Event()
+        self._answering = threading.Lock()
         self._place = state / _NAME
         self._place.unlink(missing_ok=True)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
@@ -67,10 +68,15 @@ class ControlSocket:
         threading.Thread(target=self._serve, name="control", daemon=True).start()
 
     def close(self) -> None:
-        """Take leave: who waits for the agent's end sees that it ended well."""
+        """Take leave: who waits for the agent's end sees that it ended well.
+
+        What was said to bring the end about is answered first.
+        """
         self._closed.set()
         self._place.unlink(missing_ok=True)
         self._listener.close()
+        if self._answering.acquire(timeout=_DEADLINE_S):
+            self._answering.release()
 
     def _serve(self) -> None:
         while True:
@@ -83,7 +89,7 @@ class ControlSocket:
                 log.warning("control_not_heard", problem=str(problem))
                 self._closed.wait(_AGAIN_S)
                 continue
-            with caller:
+            with caller, self._answering:
                 try:
                     self._answer(caller)
                 except Exception as problem:  # noqa: BLE001 (one bad caller must not take the socket away)

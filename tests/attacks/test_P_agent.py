@@ -341,7 +341,7 @@ def test_P21_a_running_job_that_is_cancelled_is_told_within_5_seconds(scene: Sce
     scene.runs(job)
     began = time.monotonic()
     scene.cancel(job)
-    scene.agent.wait_until(lambda: scene.told(job)[-1]["stage"] == "ended")
+    scene.agent.wait_until(lambda: scene.told(job) and scene.told(job)[-1]["stage"] == "ended")
     assert time.monotonic() - began < 5
     assert (scene.told(job)[-1]["exit_class"], scene.told(job)[-1]["reason"]) == ("cancelled", "by_requester")
 
