@@ -57,8 +57,9 @@ def table(measurements: Iterable[Measurement]) -> str:
 
 
 def keep(measurements: Iterable[Measurement], path: Path) -> None:
-    """Write `{name: {median, floor, ratio, runs}}` as JSON, in the unit of each."""
-    content = {
+    """Write `{name: {median, floor, ratio, runs}}` as JSON, in the unit of each; others that it has stay."""
+    content = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    content |= {
         one.name: {"median": one.median, "floor": one.floor, "ratio": one.ratio, "runs": len(one.seconds)}
         for one in measurements
     }
