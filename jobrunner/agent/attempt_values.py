@@ -51,7 +51,7 @@ def action_run(site: Site, limits: Limits, attempt: Attempt) -> ActionRun:
         folders=tuple(sorted(folders)),
         limits=limits,
         environment=facts["environment"],
-        database=site.database if facts.get("dataset") else None,
+        database=site.database if is_database(attempt) else None,
     )
 
 

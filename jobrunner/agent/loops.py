@@ -194,11 +194,11 @@ def _claim(shared: Shared, client: AgentClient, offer: Offer, slot: int) -> bool
         attempt = journal.intend_conflicting_claim(job, offer)
     if attempt.step is not Step.ACCEPT:
         return False
-    shared.foresee(offer)
     if attempt.number > MAX_ATTEMPT:
         journal.note(Reason.SITE_POLICY.value, "malformed", "A job was offered again and again.", job_id=job)
         journal.forget_claim(job, attempt.number)
         return False
+    shared.foresee(offer)
     return accept(shared, client, attempt, slot)
 
 

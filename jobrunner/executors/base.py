@@ -335,7 +335,7 @@ class Executor(Protocol):
     """
 
     def image_present(self, image_id: str) -> bool:
-        """Whether the engine has the image of exactly this id."""
+        """Whether the engine has the image of exactly this id, or had it before; `prepare` finds it gone."""
         ...
 
     def prepare(self, run: ActionRun) -> None:

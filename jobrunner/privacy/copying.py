@@ -62,7 +62,7 @@ def copy_hashed(source_fd: int, destination: Path, keep_going: Callable[[], None
                 if copied % _WRITE_BACK_EVERY == 0:
                     # Also what was begun before: written by now, it leaves the memory to what comes next.
                     behind = max(0, copied - _WRITTEN_BEHIND)
-                    start_write_back(target_fd, behind, copied - behind)
+                    write_behind(target_fd, behind, copied - behind)
             sha256 = digest.hexdigest()
         if copied != before.st_size:
             raise Changed
@@ -74,7 +74,7 @@ def copy_hashed(source_fd: int, destination: Path, keep_going: Callable[[], None
         if after.st_nlink != 1:
             raise Changed
         os.fchmod(target_fd, 0o444)
-        start_write_back(target_fd, 0, 0)
+        write_behind(target_fd, 0, 0)
         stored = os.fstat(target_fd)
         return Copied(sha256, copied, stored.st_dev, stored.st_ino, stored.st_mtime_ns)
     except BaseException:
@@ -115,8 +115,11 @@ class _Digest:
         return self._sha256.hexdigest()
 
 
-def start_write_back(fd: int, offset: int, length: int) -> None:
-    """Ask the kernel to begin writing now, so that the fsync at the end finds little left to do."""
+def write_behind(fd: int, offset: int, length: int) -> None:
+    """Have the kernel begin to write what is new in this range, and forget what it has written.
+
+    The fsync at the end then finds little left to do, and a large copy does not push all else out of memory.
+    """
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(fd, offset, length, os.POSIX_FADV_DONTNEED)
 

@@ -371,42 +371,35 @@ def held(bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str) -> threading.
     return release
 
 
-def test_P21_a_cancel_while_the_container_is_made_keeps_it_from_starting(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    release = held(bench, monkeypatch, "prepare")
+def cancel_during(bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Cancel an attempt while a call of the engine is going on; it ends as cancelled in any case."""
+    release = held(bench, monkeypatch, name)
     attempt = bench.attempt(Step.START)
     made = Procedure(bench.tools)
     thread = threading.Thread(target=made.run, args=attempt.key, daemon=True)
     thread.start()
-    until(lambda: "prepare" in bench.engine.calls)
+    until(lambda: name in bench.engine.calls)
     bench.journal.wish_cancel(*attempt.key, Reason.BY_REQUESTER)
     made.stop(*attempt.key)
     release.set()
     thread.join(10)
     after = bench.read(attempt.job_id)
-    assert "start" not in bench.engine.calls
     assert after.outcome is not None
     assert (after.step, after.outcome.reason) == (Step.DONE, Reason.BY_REQUESTER)
+
+
+def test_P21_a_cancel_while_the_container_is_made_keeps_it_from_starting(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancel_during(bench, monkeypatch, "prepare")
+    assert "start" not in bench.engine.calls
 
 
 def test_P21_a_container_that_starts_after_the_stop_has_looked_is_stopped_all_the_same(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    release = held(bench, monkeypatch, "start")
-    attempt = bench.attempt(Step.START)
-    made = Procedure(bench.tools)
-    thread = threading.Thread(target=made.run, args=attempt.key, daemon=True)
-    thread.start()
-    until(lambda: "start" in bench.engine.calls)
-    bench.journal.wish_cancel(*attempt.key, Reason.BY_REQUESTER)
-    made.stop(*attempt.key)
-    release.set()
-    thread.join(10)
-    after = bench.read(attempt.job_id)
+    cancel_during(bench, monkeypatch, "start")
     assert bench.engine.calls == ["prepare", "start", "stop", "stop", "clean_up"]
-    assert after.outcome is not None
-    assert (after.step, after.outcome.reason) == (Step.DONE, Reason.BY_REQUESTER)
 
 
 def test_P21_a_cancel_that_the_engine_did_not_hear_is_said_again(bench: Bench) -> None:

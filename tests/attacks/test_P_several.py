@@ -268,14 +268,20 @@ def test_P24_abort_ends_what_runs_and_tells_it(open_scene: OpenScene) -> None:
             assert scene.told(job)[-1]["reason"] == "by_site"
 
 
+def one_runs_and_one_waits(scene: Scene) -> tuple[str, str]:
+    """Two database actions at a site with one database place: the job that has it, and the one that waits."""
+    running = scene.offer(database_fields(scene))
+    scene.runs(running)
+    waiting = scene.offer(database_fields(scene))
+    scene.agent.wait_until(lambda: at_step(scene, Step.STAGE) == [waiting])
+    return running, waiting
+
+
 def test_P24_a_drain_leaves_who_waits_for_a_database_place_and_an_abort_ends_him_too(
     open_scene: OpenScene,
 ) -> None:
     with open_scene(slots=2, database_slots=1) as scene:
-        running = scene.offer(database_fields(scene))
-        scene.runs(running)
-        waiting = scene.offer(database_fields(scene))
-        scene.agent.wait_until(lambda: at_step(scene, Step.STAGE) == [waiting])
+        running, waiting = one_runs_and_one_waits(scene)
         say(state_of(scene.agent), Word.DRAIN)
         scene.agent.wait_until(lambda: scene.agent.said("left"))
         # Drain again, and a first TERM, are no second TERM.
@@ -292,10 +298,7 @@ def test_P24_a_drain_leaves_who_waits_for_a_database_place_and_an_abort_ends_him
 
 def test_P24_who_was_left_by_a_drain_goes_on_after_the_next_start(open_scene: OpenScene) -> None:
     with open_scene(slots=2, database_slots=1) as scene:
-        running = scene.offer(database_fields(scene))
-        scene.runs(running)
-        waiting = scene.offer(database_fields(scene))
-        scene.agent.wait_until(lambda: at_step(scene, Step.STAGE) == [waiting])
+        running, waiting = one_runs_and_one_waits(scene)
         say(state_of(scene.agent), Word.DRAIN)
         scene.agent.wait_until(lambda: scene.agent.said("left"))
         scene.cancel(running)

@@ -6,7 +6,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -291,17 +291,6 @@ def test_S17_a_killed_agent_leaves_no_link(
     assert executor.sweep(AGENT, keep=()) == [run.name]
     assert leftovers(engine, tmp_path, run) == []
     assert state(database.path) == before
-
-
-@pytest.fixture
-def proxied(engine: Any, tmp_path: Path) -> Iterator[tuple[DockerExecutor, EngineProxy]]:
-    """An executor whose engine is behind a proxy that can change the create call."""
-    with EngineProxy() as proxy:
-        executor = DockerExecutor(tmp_path / "proxied", pool_size=0, engine_url=proxy.url)
-        yield executor, proxy
-        proxy.change_create = None
-        executor.sweep(AGENT, keep=())
-        executor.close()
 
 
 def bind(body: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """An engine that makes another container than the one asked for (threats.md section 8, row S11)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,25 +8,13 @@ import pytest
 
 from jobrunner.executors.base import ActionRun, SandboxRefused
 from jobrunner.executors.docker import DockerExecutor
-from tests.fixtures.canary_runs import AGENT, run_to_end
+from tests.fixtures.canary_runs import run_to_end
 from tests.fixtures.engine_proxy import EngineProxy
 
 pytestmark = pytest.mark.docker
 pytest_plugins = ["tests.fixtures.engine"]
 
 Canary = Callable[..., ActionRun]
-
-
-@pytest.fixture
-def proxied(engine: Any, tmp_path: Path) -> Iterator[tuple[DockerExecutor, EngineProxy]]:
-    """An executor whose engine is behind a proxy that can lie."""
-    with EngineProxy() as proxy:
-        executor = DockerExecutor(tmp_path / "proxied", pool_size=0, engine_url=proxy.url)
-        yield executor, proxy
-        proxy.change_create = None
-        proxy.change_answer.clear()
-        executor.sweep(AGENT, keep=())
-        executor.close()
 
 
 # Without these two the engine's default is the same, so nothing is lost.

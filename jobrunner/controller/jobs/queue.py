@@ -116,10 +116,10 @@ def pick(
     places = {True: min(agent.free_db, free), False: free}
     served = _last_served({line.workspace for line in ready} | {run.workspace for run in running})
     busy = Counter(run.workspace for run in running)
+    again = [run for run in running if run.over and not run.wished]
     chosen: list[tuple[int, int]] = []
     for is_database, count in places.items():
         mine = [line for line in ready if line.is_database is is_database]
-        again = [run for run in running if run.over and not run.wished]
         lapsed = [run for run in again if run.is_database is is_database]
         shares = share(count, _claimants(mine, lapsed, busy, served))
         chosen += _oldest(agent, shares, mine, lapsed, now, terms)
