@@ -327,23 +327,36 @@ def _superseded(shared: Shared, job: str, number: int) -> None:
 
 
 def deliver_loop(shared: Shared) -> None:
-    """Send what the outbox holds, oldest first, until it is acknowledged."""
+    """Send what the outbox holds until it is acknowledged: ends at once, the rest after a moment.
+
+    What is not urgent waits for company, since a short job then needs fewer calls.
+    """
     client = shared.new_client()
     pause = Pause()
+    patient_until = 0.0
     while not shared.finished.is_set():
-        # What is not urgent waits a moment for company: a short job then needs fewer calls.
         shared.outbox_hurry.wait(_COMPANY_S)
         shared.outbox_hurry.clear()
         shared.outbox_wake.clear()
-        with shared.journal.transaction() as connection:
-            batch = outbox.next_batch(connection)
-        if batch is None:
-            shared.outbox_wake.wait(contact.LONGEST_PAUSE_S)
-            continue
-        if _send(shared, client, batch):
+        told_an_end = False
+        while (batch := _next_batch(shared)) is not None:
+            if told_an_end and not batch.tells_an_end and time.monotonic() < patient_until:
+                break
+            if not _send(shared, client, batch):
+                shared.finished.wait(pause.seconds())
+                break
             pause.reset()
+            told_an_end |= batch.tells_an_end
         else:
-            shared.finished.wait(pause.seconds())
+            patient_until = time.monotonic() + _COMPANY_S
+            # What finishes the loops says so before it wakes this one.
+            if not shared.finished.is_set():
+                shared.outbox_wake.wait(contact.LONGEST_PAUSE_S)
+
+
+def _next_batch(shared: Shared) -> outbox.Batch | None:
+    with shared.journal.transaction() as connection:
+        return outbox.next_batch(connection)
 
 
 def _send(shared: Shared, client: AgentClient, batch: outbox.Batch) -> bool:

@@ -1,4 +1,5 @@
-"""Events on their way out: kept until acknowledged, sent in order (design.md section 5 "Nothing is lost").
+"""Events on their way out: kept until acknowledged, those of one attempt in order (design.md section 5
+"Nothing is lost").
 
 The table lives in the agent's journal, so that a step and the event that reports it are one transaction.
 Functions here never commit; the caller's transaction does.
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from jobrunner.sync.messages import MAX_EVENTS, Event
+from jobrunner.sync.vocabulary import Stage
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS outbox (
@@ -30,6 +32,11 @@ class Batch:
     attempt: int
     events: tuple[Event, ...]
 
+    @property
+    def tells_an_end(self) -> bool:
+        """Whether the attempt's end is among them."""
+        return any(event.stage is Stage.ENDED for event in self.events)
+
 
 def enqueue(connection: sqlite3.Connection, event: Event) -> None:
     """Put one event at the end of the queue; the same event a second time changes nothing."""
@@ -40,20 +47,22 @@ def enqueue(connection: sqlite3.Connection, event: Event) -> None:
 
 
 def next_batch(connection: sqlite3.Connection) -> Batch | None:
-    """The oldest waiting event and those of the same attempt that follow it at once."""
-    rows = connection.execute(
-        "SELECT job_id, attempt, body FROM outbox WHERE state = 'waiting' ORDER BY number LIMIT ?",
-        (MAX_EVENTS,),
-    ).fetchall()
-    if not rows:
+    """The waiting events of one attempt: of the one that ended first, since the answer to an end brings the
+    next job; when none has ended, of the one whose news has waited longest.
+    """
+    chosen = connection.execute(
+        "SELECT job_id, attempt FROM outbox WHERE state = 'waiting'"
+        " ORDER BY json_extract(body, '$.stage') = ? DESC, number LIMIT 1",
+        (Stage.ENDED.value,),
+    ).fetchone()
+    if chosen is None:
         return None
-    job_id, attempt = rows[0][0], rows[0][1]
-    events = []
-    for row in rows:
-        if (row[0], row[1]) != (job_id, attempt):
-            break
-        events.append(Event.model_validate_json(row[2]))
-    return Batch(job_id=job_id, attempt=attempt, events=tuple(events))
+    rows = connection.execute(
+        "SELECT body FROM outbox WHERE state = 'waiting' AND job_id = ? AND attempt = ? ORDER BY number LIMIT ?",
+        (*chosen, MAX_EVENTS),
+    )
+    events = tuple(Event.model_validate_json(body) for (body,) in rows)
+    return Batch(job_id=chosen[0], attempt=chosen[1], events=events)
 
 
 def acknowledge(connection: sqlite3.Connection, event_ids: tuple[str, ...]) -> None:

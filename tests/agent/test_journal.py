@@ -90,6 +90,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.offers = [offer(action=f"action{number}") for number in range(3)]
         self.model: dict[tuple[str, int], dict[str, Any]] = {}
         self.out: list[str] = []
+        self.sender: dict[str, tuple[str, int]] = {}
         self.seen = 0
 
     def teardown(self) -> None:
@@ -114,6 +115,7 @@ class JournalMachine(RuleBasedStateMachine):
         event = self._next_event(key)
         self.journal.accepted(job, intent.number, Accepted(key[1], f"t{key[1]}", 60, {"slot": number}), event)
         self.out.append(event.event_id)
+        self.sender[event.event_id] = (event.job_id, event.attempt)
         self.model[key] = {
             "step": Step.VERIFY, "facts": {"slot": number}, "outcome": None,
             "cancel": None, "superseded": False,
@@ -141,6 +143,7 @@ class JournalMachine(RuleBasedStateMachine):
         row["outcome"] = OUTCOME if ends else row["outcome"]
         if event is not None:
             self.out.append(event.event_id)
+            self.sender[event.event_id] = key
 
     @rule(key=consumes(attempts))
     def finish(self, key: tuple[str, int]) -> None:
@@ -173,8 +176,9 @@ class JournalMachine(RuleBasedStateMachine):
                 return
             ids = tuple(event.event_id for event in batch.events)
             outbox.acknowledge(connection, ids)
-        assert list(ids) == self.out[: len(ids)]
-        self.out = self.out[len(ids) :]
+        of_attempt = [event_id for event_id in self.out if self.sender[event_id] == (batch.job_id, batch.attempt)]
+        assert list(ids) == of_attempt
+        self.out = [event_id for event_id in self.out if event_id not in ids]
 
     @rule()
     def open_anew(self) -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from jobrunner.agent.journal import Accepted, Attempt, Step
 from jobrunner.agent.loops import deliver_loop, heartbeat_loop, poll_loop, work_loop
+from jobrunner.agent.outcome import Outcome
 from jobrunner.sync import outbox
 from jobrunner.sync.identity import job_id as job_id_of
-from jobrunner.sync.vocabulary import Reason, Stage
+from jobrunner.sync.vocabulary import ExitClass, Reason, Stage
 from tests.agent.loop_bench import Bench, open_bench
 from tests.agent.offers import offer, offer_fields
 from tests.evil_controller import replies
@@ -198,6 +199,23 @@ def test_events_that_the_controller_will_never_take_do_not_hold_up_others(bench:
     last = json.loads(bench.controller.requests("events")[-1].body)
     assert last["events"][0]["job_id"] == fine.job_id
     assert bench.journal.incidents(1)[0][3] == "internal_error"
+
+
+def test_ends_of_jobs_side_by_side_leave_at_once_and_other_news_after_them(bench: Bench) -> None:
+    goes_on, *over = [running(bench) for _ in range(3)]
+    for attempt in over:
+        ended = bench.reporter.ended(
+            *attempt.key, Outcome(ExitClass.SUCCEEDED, Reason.COMPLETED), started=1, finished=2
+        )
+        bench.journal.advance(attempt, Step.CLEAN_UP, event=ended)
+    bench.shared.told(urgent=True)
+    bench.run(deliver_loop)
+    until(bench, lambda: waiting(bench) == 0)
+    sent = [json.loads(request.body)["events"] for request in bench.controller.requests("events")]
+    assert [{event["job_id"] for event in events} for events in sent] == [
+        {attempt.job_id} for attempt in (*over, goes_on)
+    ]
+    assert [len(events) for events in sent] == [2, 2, 1]
 
 
 def test_the_answer_to_an_end_brings_the_next_offers(bench: Bench) -> None:

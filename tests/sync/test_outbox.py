@@ -1,6 +1,5 @@
-"""Events on their way out: in order, once, kept until acknowledged. Real SQLite files."""
+"""Events on their way out: in order, once, ends first, kept until acknowledged. Real SQLite files."""
 
-import itertools
 import os
 import signal
 import sqlite3
@@ -17,17 +16,20 @@ from jobrunner.sync import outbox
 from jobrunner.sync.identity import new_id
 from jobrunner.sync.messages import MAX_EVENTS, Event, Events
 from jobrunner.sync.signing import sign_event
-from jobrunner.sync.vocabulary import Reason, Stage
+from jobrunner.sync.vocabulary import ExitClass, Reason, Stage
 
 pytestmark = pytest.mark.unit
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 
 
-def event(job: str = "a", attempt: int = 1, started: int = 0) -> Event:
+def event(job: str = "a", attempt: int = 1, started: int = 0, *, ended: bool = False) -> Event:
+    stage, exit_class, reason = Stage.EXECUTING, None, Reason.EXECUTING
+    if ended:
+        stage, exit_class, reason = Stage.ENDED, ExitClass.SUCCEEDED, Reason.COMPLETED
     return sign_event(
-        KEY, event_id=new_id(), job_id=job * 26, attempt=attempt, stage=Stage.EXECUTING, exit_class=None,
-        reason=Reason.EXECUTING, started=started, finished=None,
+        KEY, event_id=new_id(), job_id=job * 26, attempt=attempt, stage=stage, exit_class=exit_class,
+        reason=reason, started=started, finished=started if ended else None,
     )  # fmt: skip
 
 
@@ -59,20 +61,24 @@ def test_events_leave_in_the_order_they_came() -> None:
     assert list(batch.events) == queued
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 2)), max_size=40))
-def test_batches_are_of_one_attempt_and_together_give_all_in_order(attempts: list[tuple[str, int]]) -> None:
+STEPS = st.tuples(st.sampled_from("abc"), st.integers(1, 2), st.booleans())
+
+
+@given(st.lists(STEPS, max_size=40))
+def test_batches_are_of_one_attempt_each_in_its_order_and_ends_go_first(steps: list[tuple[str, int, bool]]) -> None:
     connection = opened()
-    queued = [event(job, attempt) for job, attempt in attempts]
+    queued = [event(job, attempt, ended=ended) for job, attempt, ended in steps]
     for one in queued:
         outbox.enqueue(connection, one)
     batches = drain(connection)
-    assert [one for batch in batches for one in batch.events] == queued
-    for batch in batches:
+    for key in {(one.job_id, one.attempt) for one in queued}:
+        of_key = [one for one in queued if (one.job_id, one.attempt) == key]
+        (batch,) = (one for one in batches if (one.job_id, one.attempt) == key)
         # The class refuses a batch of two attempts.
-        Events(events=batch.events)
-        assert {(one.job_id, one.attempt) for one in batch.events} == {(batch.job_id, batch.attempt)}
-    for earlier, later in itertools.pairwise(batches):
-        assert (earlier.job_id, earlier.attempt) != (later.job_id, later.attempt)
+        assert list(Events(events=batch.events).events) == of_key
+        assert batch.tells_an_end == any(one.stage is Stage.ENDED for one in of_key)
+    ends = [batch.tells_an_end for batch in batches]
+    assert ends == sorted(ends, reverse=True)
 
 
 def test_a_batch_is_never_longer_than_a_message() -> None:
