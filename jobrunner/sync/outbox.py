@@ -58,7 +58,8 @@ def next_batch(connection: sqlite3.Connection) -> Batch | None:
     if chosen is None:
         return None
     rows = connection.execute(
-        "SELECT body FROM outbox WHERE state = 'waiting' AND job_id = ? AND attempt = ? ORDER BY number LIMIT ?",
+        "SELECT body FROM outbox WHERE state = 'waiting' AND job_id = ? AND attempt = ?"
+        " ORDER BY number LIMIT ?",
         (*chosen, MAX_EVENTS),
     )
     events = tuple(Event.model_validate_json(body) for (body,) in rows)

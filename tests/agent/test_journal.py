@@ -176,8 +176,8 @@ class JournalMachine(RuleBasedStateMachine):
                 return
             ids = tuple(event.event_id for event in batch.events)
             outbox.acknowledge(connection, ids)
-        of_attempt = [event_id for event_id in self.out if self.sender[event_id] == (batch.job_id, batch.attempt)]
-        assert list(ids) == of_attempt
+        sender = (batch.job_id, batch.attempt)
+        assert list(ids) == [event_id for event_id in self.out if self.sender[event_id] == sender]
         self.out = [event_id for event_id in self.out if event_id not in ids]
 
     @rule()
