@@ -65,7 +65,7 @@ STEPS = st.tuples(st.sampled_from("abc"), st.integers(1, 2), st.booleans())
 
 
 @given(st.lists(STEPS, max_size=40))
-def test_batches_are_of_one_attempt_in_its_order_and_ends_go_first(
+def test_batches_are_of_one_attempt_in_order_and_ends_go_first(
     steps: list[tuple[str, int, bool]],
 ) -> None:
     connection = opened()
