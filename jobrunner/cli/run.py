@@ -13,6 +13,7 @@ import typer
 from jobrunner.cli.errors import Stop
 
 if TYPE_CHECKING:
+    from jobrunner.cli.run_display import Display
     from jobrunner.executors.docker_copy import CopyExecutor
     from jobrunner.local.outcome import Outcome
     from jobrunner.local.planning import Step, Wish
@@ -37,7 +38,7 @@ def run(
     folder: Folder = Path(),
 ) -> None:
     """Run actions on this machine, on dummy data, as a data centre would; only those that must run."""
-    from jobrunner.cli.run_display import display
+    from jobrunner.cli.run_display import display, printable_lines
     from jobrunner.executors.base import EngineError, SandboxRefused
     from jobrunner.local.problems import LocalProblem
 
@@ -50,9 +51,9 @@ def run(
             outcomes = _run(folder.resolve(), actions, fresh, force_needs, jobs, shown)
             shown.say(_summary(outcomes))
     except LocalProblem as problem:
-        raise Stop(problem.message) from problem
+        raise Stop(printable_lines(problem.message)) from problem
     except (EngineError, SandboxRefused) as error:
-        raise Stop(_engine_help(str(error))) from error
+        raise Stop(printable_lines(_engine_help(str(error)))) from error
     except OSError as error:
         raise Stop(f"A file could not be read or written: {error}.") from error
     except KeyboardInterrupt:
@@ -70,7 +71,7 @@ def plan(
     folder: Folder = Path(),
 ) -> None:
     """Tell what `jobrunner run` would run, in which order, and why; and what is up to date, and why."""
-    from jobrunner.cli.run_display import printable
+    from jobrunner.cli.run_display import printable, printable_lines
     from jobrunner.local.planning import steps, wish
     from jobrunner.local.problems import LocalProblem
     from jobrunner.local.situation import look, read_pipeline
@@ -82,7 +83,7 @@ def plan(
         situation = look(root, pipeline, _images_if_any(root, pipeline, wished))
         planned = steps(situation, wished)
     except LocalProblem as problem:
-        raise Stop(problem.message) from problem
+        raise Stop(printable_lines(problem.message)) from problem
     if json:
         print(json_format.dumps(_as_data(situation, planned), ensure_ascii=True))
         return
@@ -95,7 +96,7 @@ def plan(
 
 
 def _run(
-    root: Path, actions: list[str], fresh: bool, force_needs: bool, jobs: int | None, shown: Any
+    root: Path, actions: list[str], fresh: bool, force_needs: bool, jobs: int | None, shown: "Display"
 ) -> "list[Outcome]":
     from jobrunner.local.bench import open_executor, opened, places
     from jobrunner.local.planning import steps, wish

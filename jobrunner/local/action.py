@@ -130,18 +130,22 @@ class _Attempt:
         self._stage("preparing")
         action, bench = self._action, self._bench
         name = f"jr-{self._folder.job_id}-1"
-        run = self._run = ActionRun(
-            agent_id=bench.label,
-            job_id=self._folder.job_id,
-            attempt=1,
-            image_id=image.id,
-            entrypoint=image.entrypoint,
-            argv=action.command(),
-            uid=uid,
-            gid=gid,
-            tree=bench.executor.folder(name),
-            limits=bench.limits,
-        )
+        try:
+            run = ActionRun(
+                agent_id=bench.label,
+                job_id=self._folder.job_id,
+                attempt=1,
+                image_id=image.id,
+                entrypoint=image.entrypoint,
+                argv=action.command(),
+                uid=uid,
+                gid=gid,
+                tree=bench.executor.folder(name),
+                limits=bench.limits,
+            )
+        except ValueError as error:
+            raise _Failed("internal_error", f"It cannot be started: {error}.") from error
+        self._run = run
         self._inputs = self._situation.inputs_of(action)
         try:
             self._filled = fill(

@@ -86,9 +86,13 @@ class Bench:
 
 
 def open_executor(root: Path) -> CopyExecutor:
-    """The executor for a work tree. Raises SandboxRefused, EngineError."""
+    """The executor for a work tree, at the engine of DOCKER_HOST or of the usual socket.
+
+    Raises SandboxRefused, EngineError.
+    """
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return CopyExecutor(Path(cache).resolve() / "jobrunner" / "work" / label_of(root))
+    work = Path(cache).resolve() / "jobrunner" / "work" / label_of(root)
+    return CopyExecutor(work, os.environ.get("DOCKER_HOST") or None)
 
 
 @contextmanager
@@ -118,8 +122,9 @@ def places(executor: CopyExecutor, jobs: int | None) -> int:
 
 
 def label_of(root: Path) -> str:
-    """What marks containers and folders of this work tree."""
-    return f"local-{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}"
+    """What marks containers and folders of this work tree and this user."""
+    whose = os.fsencode(root) + b"\0" + str(os.geteuid()).encode("ascii")
+    return f"local-{hashlib.sha256(whose).hexdigest()[:16]}"
 
 
 def new_job_id() -> str:

@@ -75,9 +75,10 @@ class State:
             return None
         except OSError as error:
             raise RecordUnreadable("it cannot be opened") from error
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise RecordUnreadable("it is no file")
         with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise RecordUnreadable("it is no file")
             return records.load(file.read(records.MOST_BYTES + 1), action)
 
     def write(self, record: Record) -> None:

@@ -21,8 +21,9 @@ from jobrunner.study.rules import Limits
 from jobrunner.study.tree import EntryKind
 
 STATE_FOLDER: Final = ".jobrunner"
-# Never part of a study: what local runs of this and of older tools write.
-_OURS: Final = frozenset({STATE_FOLDER, "metadata", ".git"})
+# Never part of a study, and what older tools write, which is part of it only where it is tracked.
+_OURS: Final = frozenset({STATE_FOLDER, ".git"})
+_OF_TOOLS: Final = frozenset({"metadata"})
 _LIMITS: Final = Limits()
 _GIT_SECONDS: Final = 60
 
@@ -53,7 +54,7 @@ def study_files(root: Path, outputs: PatternSet) -> StudyFiles:
         _take_tracked(root, raw, kinds)
     for raw in sorted(others - tracked):
         path = os.fsdecode(raw)
-        if _is_ours(path) or outputs.matching(path):
+        if _is_below(path, _OURS | _OF_TOOLS) or outputs.matching(path):
             continue
         try:
             _take(root, raw, kinds)
@@ -76,7 +77,7 @@ def study_files(root: Path, outputs: PatternSet) -> StudyFiles:
 
 
 def _take_tracked(root: Path, raw: bytes, kinds: dict[str, EntryKind]) -> None:
-    if _is_ours(os.fsdecode(raw)):
+    if _is_below(os.fsdecode(raw), _OURS):
         return
     try:
         _take(root, raw, kinds)
@@ -149,12 +150,15 @@ def _parents(path: str) -> Iterator[str]:
         yield path
 
 
-def _is_ours(path: str) -> bool:
-    return path.split("/", 1)[0].casefold() in _OURS
+def _is_below(path: str, folders: frozenset[str]) -> bool:
+    return path.split("/", 1)[0].casefold() in folders
 
 
 def _listed_by_git(root: Path) -> tuple[frozenset[bytes] | None, frozenset[bytes]]:
-    """Tracked and untracked paths below `root`; None for a folder that is not in git."""
+    """Tracked and untracked paths below `root`; None for a folder that is not in git.
+
+    Raises LocalProblem (no_study) where git cannot tell.
+    """
     tracked = _git(root, "--cached")
     if tracked is None:
         return None, frozenset()
@@ -164,15 +168,25 @@ def _listed_by_git(root: Path) -> tuple[frozenset[bytes] | None, frozenset[bytes
 def _git(root: Path, *options: str) -> frozenset[bytes] | None:
     # fsmonitor would start a program that the repository's own settings name.
     words = ["git", "-c", "core.fsmonitor=false", "-C", str(root), "ls-files", "-z", *options]
+    # A hook of git that calls us has set GIT_DIR and more, for another repository perhaps.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(
-            words, stdin=subprocess.DEVNULL, capture_output=True, timeout=_GIT_SECONDS, check=False
+            words,
+            env=kept | {"LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_GIT_SECONDS,
+            check=False,
         )
-    except (FileNotFoundError, subprocess.TimeoutExpired):
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise LocalProblem("no_study", f"git could not be asked for the study's files: {error}.") from error
+    if done.returncode == 0:
+        return frozenset(filter(None, done.stdout.split(b"\0")))
+    said = done.stderr.decode("utf-8", "replace").strip()
+    if "not a git repository" in said:
         return None
-    if done.returncode != 0:
-        return None
-    return frozenset(filter(None, done.stdout.split(b"\0")))
+    raise LocalProblem("no_study", f"git does not list the study's files: {said}")
 
 
 def _walked(root: Path) -> frozenset[bytes]:

@@ -124,7 +124,9 @@ class Conversation:
                     f"{shown(str(message['odd']))} {message.get('why')}; it was not collected."
                 )
         elif "other" in message:
-            state.others.append(str(message["other"]))
+            # What was put there before the job began is no file that it wrote under another name.
+            if message["other"] not in self.untouched:
+                state.others.append(str(message["other"]))
         else:
             raise frames.BrokenConversation("the collector sent an unknown message")
 

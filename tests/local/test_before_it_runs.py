@@ -1,0 +1,156 @@
+"""What `run` and `plan` say before anything runs: no engine is asked."""
+
+import json
+import os
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from jobrunner.local.planning import steps, wish
+from jobrunner.local.preflight import check_actions, dummy_file
+from jobrunner.local.problems import LocalProblem
+from jobrunner.local.records import dump
+from jobrunner.local.situation import Situation, look, read_pipeline
+from tests.local.studies import command, commit, environment, write
+from tests.local.test_records import RECORD
+
+pytestmark = pytest.mark.unit
+
+PIPELINE = """\
+version: '5.0'
+actions:
+  extract:
+    run: sqlrunner:v1 {dummy} --output output/rows.csv analysis/q.sql
+    outputs: {{highly_sensitive: {{rows: output/rows.csv}}}}
+  model:
+    run: python:v2 analysis/model.py
+    needs: [extract]
+    outputs: {{moderately_sensitive: {{t: output/t.csv}}}}
+"""
+
+
+def situation(root: Path, dummy: str = "--dummy-data-file dummy/rows.csv", text: str = "") -> Situation:
+    write(root, {"project.yaml": text or PIPELINE.format(dummy=dummy), "analysis/q.sql": "SELECT 1"})
+    write(root, {"analysis/model.py": "", ".gitignore": "*.secret\n", "dummy/rows.csv": "a\n1\n"})
+    commit(root)
+    return look(root, read_pipeline(root), {})
+
+
+def test_the_plan_says_what_waits_for_what(tmp_path: Path) -> None:
+    found = situation(tmp_path)
+    planned = steps(found, wish(found.pipeline, ["model"], fresh=False, force_needs=False))
+    assert [(step.action, step.doing) for step in planned] == [("extract", "run"), ("model", "run")]
+    assert planned[0].verdict.why == ("it has never succeeded here",)
+
+
+def test_named_actions_and_needs_are_forced_apart(tmp_path: Path) -> None:
+    pipeline = situation(tmp_path).pipeline
+    assert wish(pipeline, ["model"], fresh=True, force_needs=False).options == {"model": "--fresh"}
+    assert wish(pipeline, ["model"], fresh=False, force_needs=True).options == {"extract": "--force-needs"}
+    assert wish(pipeline, ["run_all"], fresh=True, force_needs=True).options == {
+        "extract": "--fresh",
+        "model": "--fresh",
+    }
+
+
+def test_an_unknown_action_is_told_with_the_words_of_the_controller(tmp_path: Path) -> None:
+    pipeline = situation(tmp_path).pipeline
+    with pytest.raises(LocalProblem, match=r"RQ004: There is no action `modl`\. Did you mean `model`\?"):
+        wish(pipeline, ["modl"], fresh=False, force_needs=False)
+
+
+@pytest.mark.parametrize(
+    ("dummy", "said"),
+    [
+        ("", "add `--dummy-data-file FILE` to its `run`"),
+        ("--dummy-data-file dummy/none.csv", "`dummy/none.csv`, but it is not there"),
+        ("--dummy-data-file=rows.secret", "`rows.secret`, but git ignores it"),
+    ],
+)
+def test_a_database_action_needs_dummy_data(tmp_path: Path, dummy: str, said: str) -> None:
+    write(tmp_path, {"rows.secret": "a\n"})
+    found = situation(tmp_path, dummy)
+    with pytest.raises(LocalProblem) as problem:
+        check_actions(found.pipeline.actions.values(), found.study)
+    assert problem.value.word == "no_dummy_data"
+    assert said in problem.value.message
+
+
+@pytest.mark.parametrize("dummy", ["dummy/rows.csv", "./dummy/rows.csv", "/workspace/dummy/rows.csv"])
+def test_dummy_data_may_be_named_in_any_way_that_the_action_reads(tmp_path: Path, dummy: str) -> None:
+    found = situation(tmp_path, f"--dummy-data-file {dummy}")
+    check_actions(found.pipeline.actions.values(), found.study)
+    assert dummy_file(found.pipeline.actions["extract"]) == "dummy/rows.csv"
+
+
+def test_a_reusable_action_is_told(tmp_path: Path) -> None:
+    text = PIPELINE.format(dummy="").replace("python:v2", "deciles-charts:v0.0.33")
+    found = situation(tmp_path, text=text)
+    with pytest.raises(LocalProblem, match="uses the reusable action `deciles-charts`"):
+        check_actions([found.pipeline.actions["model"]], found.study)
+
+
+def jobrunner(root: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    """The command where no engine answers."""
+    env = environment(root) | {"DOCKER_HOST": "tcp://127.0.0.1:1", "HOME": str(root.parent)}
+    return subprocess.run(command(root, *words), env=env, capture_output=True, text=True, check=False)
+
+
+def test_without_an_engine_plan_answers_and_run_says_what_to_do(tmp_path: Path) -> None:
+    root = tmp_path / "study"
+    situation(root)
+    done = jobrunner(root, "plan", "run_all", "--json")
+    assert [step["doing"] for step in json.loads(done.stdout)["actions"]] == ["run", "run"]
+    assert not (root / ".jobrunner").exists(), "a plan writes nothing"
+    done = jobrunner(root, "run", "run_all")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Is Docker running" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({}, "project.yaml cannot be read"),
+        ({"project.yaml": "version: 5\n"}, "line 1, column 1: PY014"),
+        ({"project.yaml": "a: [\n"}, "project.yaml cannot be run:"),
+    ],
+)
+def test_a_study_that_cannot_be_read_is_told(tmp_path: Path, files: dict[str, str], said: str) -> None:
+    root = tmp_path / "study"
+    root.mkdir()
+    write(root, files)
+    for word in ("run", "plan"):
+        done = jobrunner(root, word, "run_all")
+        assert done.returncode == 1
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_hostile_records_are_told_without_a_traceback(tmp_path: Path) -> None:
+    root = tmp_path / "study"
+    situation(root)
+    actions = root / ".jobrunner" / "actions"
+    actions.mkdir(parents=True)
+    (actions / "extract.json").write_bytes(b"\x1b]0;x\x07" + b"[" * 99_999)
+    os.mkfifo(actions / "model.json")
+    done = jobrunner(root, "plan", "run_all")
+    assert done.stdout.splitlines() == [
+        "extract: runs: what was remembered of it cannot be used (it is damaged)",
+        "model: runs: what was remembered of it cannot be used (it is no file)",
+    ]
+
+
+def test_what_a_record_says_is_not_obeyed_by_the_terminal(tmp_path: Path) -> None:
+    root = tmp_path / "study"
+    situation(root)
+    actions = root / ".jobrunner" / "actions"
+    actions.mkdir(parents=True)
+    (actions / "model.json").write_bytes(
+        dump(replace(RECORD, image="\x1b[31mx", named={"\x1b[2J": "a" * 64}))
+    )
+    done = jobrunner(root, "plan", "model")
+    assert "\x1b" not in done.stdout
+    assert "\\x1b[2J is gone" in done.stdout
