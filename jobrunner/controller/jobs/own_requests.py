@@ -4,18 +4,16 @@ from heapq import nlargest
 from typing import Final
 
 from jobrunner.controller.accounts.models import PersonalToken
-from jobrunner.controller.accounts.tokens import usable_projects
+from jobrunner.controller.accounts.tokens import usable
 from jobrunner.controller.jobs.models import JobRequest
-from jobrunner.controller.projects.models import Project
 
 NEWEST: Final = 20
 
 
 def own_requests(token: PersonalToken) -> list[JobRequest]:
     """The last 20 requests of the token's person, in the projects that the token may be used for."""
-    projects = Project.objects.filter(slug__in=usable_projects(token)).values_list("pk", flat=True)
     keys: list[int] = []
-    for project in projects:
+    for project in usable(token):
         # One look into an index for each, since no index gives the newest of several projects together.
         mine = JobRequest.objects.filter(person=token.person, project=project).order_by("-pk")
         keys += mine.values_list("pk", flat=True)[:NEWEST]
