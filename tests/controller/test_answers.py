@@ -53,8 +53,8 @@ def test_after_a_new_commit_the_terminal_says_that_older_runs_serve_and_how_to_r
     assert done.returncode == 0, done.stderr
     head, *lines = done.stdout.splitlines()
     assert head == (
-        "Every action has already succeeded in this workspace. `--force` runs them again. All 4 are older "
-        "runs of another commit; `--force` (or naming an action) runs it at this commit."
+        "Every action has already succeeded in this workspace. `--force` runs them again. All 4 reused "
+        "runs are older and of another commit; `--force` (or naming actions) runs them at this commit."
     )
     assert len(lines) == 4
     for line in lines:
@@ -80,7 +80,7 @@ def test_a_stored_request_tells_what_older_runs_serve_for(site: Site, tmp_path: 
     asked = newer_commit(site)
     answer = site.call("POST", "requests", json=site.body("chart", **asked)).json()
     assert answer["message"] == (
-        "Asked for. It is an older run of another commit; "
+        "Asked for. The run that is reused is older and of another commit; "
         "`--force` (or naming the action) runs it at this commit."
     )
     assert [(run["action"], run["same_commit"]) for run in answer["reused"]] == [("count", False)]

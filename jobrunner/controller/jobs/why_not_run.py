@@ -74,13 +74,22 @@ def older_runs(runs: Sequence[ServingRun]) -> str:
     older = sum(not run.same_commit for run in runs)
     if older == 0:
         return ""
-    if older == len(runs) == 1:
-        return (
-            "It is an older run of another commit; `--force` (or naming the action) runs it at this commit."
+    if len(runs) == 1:
+        which = (
+            "The run that is reused is older and of another commit; `--force` (or naming the action) runs it"
         )
-    which = f"All {older}" if older == len(runs) else f"{older} of {len(runs)}"
-    are = "is an older run" if older == 1 else "are older runs"
-    return f"{which} {are} of another commit; `--force` (or naming an action) runs it at this commit."
+    elif older == len(runs):
+        which = (
+            f"All {older} reused runs are older and of another commit; "
+            "`--force` (or naming actions) runs them"
+        )
+    else:
+        are = "is" if older == 1 else "are"
+        which = (
+            f"{older} of {len(runs)} reused runs {are} older and of another commit; "
+            "`--force` (or naming actions) runs them"
+        )
+    return f"{which} at this commit."
 
 
 def why_blocked(causes: Sequence[Cause], request_id: str) -> str:
