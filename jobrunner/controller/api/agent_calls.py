@@ -133,13 +133,11 @@ def events(call: Call, terms: Terms) -> EventsReply:
     batch = read(Events, call.body)
     agent = reports.receive(agent, batch, call.attempt_token, now=now)
     ended = any(event.stage is Stage.ENDED for event in batch.events)
-    if ended:
-        # Its free places are others now.
-        agent.refresh_from_db()
+    found, cancels = offers.after_events(agent, ended=ended, now=now, terms=terms)
     return EventsReply(
         acks=tuple(dict.fromkeys(event.event_id for event in batch.events)),
-        offers=offers.offers_for(agent, now=now, terms=terms) if ended else (),
-        cancels=offers.cancels_for(agent, now=now, terms=terms),
+        offers=found,
+        cancels=cancels,
         pause=agent.paused,
     )
 
