@@ -161,7 +161,7 @@ def test_a_change_arrives_by_itself_and_leaves_the_rest_in_peace(browser: Browse
         lease = agent.claim(job)
         expect(page.locator(".standing.large")).to_contain_text("running")
         expect(page.locator("#announcements")).to_contain_text("extract_vaccinations: running")
-        expect(page.locator(".plain")).to_contain_text("is running")
+        expect(page.locator(".plain")).to_contain_text(": running")
         agent.end(job, lease)
         expect(page.locator(".standing.large")).to_contain_text("succeeded")
         assert page.evaluate("window.neverReloaded")

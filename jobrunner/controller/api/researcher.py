@@ -22,6 +22,7 @@ from jobrunner.controller.accounts import tokens
 from jobrunner.controller.accounts.models import PersonalToken
 from jobrunner.controller.api.agent_openapi import with_agent_calls
 from jobrunner.controller.configuration import Configuration
+from jobrunner.controller.feed.database_away import COME_BACK_S
 from jobrunner.controller.jobs.asking import Ask, Complaint, RequestRefused
 from jobrunner.controller.jobs.cancelling import cancel_request
 from jobrunner.controller.jobs.describing import RequestFacts, describe
@@ -265,7 +266,9 @@ def _not_signed_in(request: HttpRequest, error: AuthenticationError) -> HttpResp
 def _database_away(request: HttpRequest, error: Error) -> HttpResponse:
     """The database is locked, restarting or gone: nothing was changed, and asking again is right."""
     _log.error("the database did not answer a person", exc_info=error)
-    return _errors(request, 503, (Complaint("busy", "The database is busy. Try again in a moment."),))
+    response = _errors(request, 503, (Complaint("busy", "The database is busy. Try again in a moment."),))
+    response.headers["Retry-After"] = str(COME_BACK_S)
+    return response
 
 
 @api.exception_handler(HttpError)
