@@ -6,9 +6,10 @@ from datetime import timedelta
 import pytest
 from django.test import Client
 
-from jobrunner.controller.feed.listing import Outcome, digest, outcome_of
+from jobrunner.controller.feed.listing import Outcome, digest
 from jobrunner.controller.feed.templatetags.wording import elapsed, in_short, names
 from jobrunner.controller.jobs.models import JobRequest
+from jobrunner.controller.jobs.tally import outcome
 from jobrunner.controller.jobs.transitions import REASONS, State
 from jobrunner.sync.vocabulary import ExitClass, Reason
 from tests.fixtures.controller_rows import BEGIN, Rows, job
@@ -46,10 +47,10 @@ def fail(rows: Rows, request: JobRequest | None, action: str) -> None:
 
 
 def test_every_state_and_reason_has_an_outcome_and_every_outcome_occurs() -> None:
-    found = {outcome_of(state, reason) for state, reasons in REASONS.items() for reason in reasons}
+    found = {Outcome(outcome(state, reason)) for state, reasons in REASONS.items() for reason in reasons}
     assert found == set(Outcome)
-    assert outcome_of(State.FAILED, "dependency_failed") is Outcome.NOT_RUN
-    assert outcome_of(State.SUCCEEDED, "reused") is Outcome.REUSED
+    assert Outcome(outcome(State.FAILED, "dependency_failed")) is Outcome.NOT_RUN
+    assert Outcome(outcome(State.SUCCEEDED, "reused")) is Outcome.REUSED
 
 
 def test_what_never_ran_is_not_counted_as_failed() -> None:
@@ -57,7 +58,7 @@ def test_what_never_ran_is_not_counted_as_failed() -> None:
     request = rows.ask("five", needs=WIDE)
     rows.finish(job(request, "one"))
     fail(rows, request, "two")
-    assert outcomes(request) == {Outcome.FAILED: 1, Outcome.NOT_RUN: 3, Outcome.RAN: 1}
+    assert outcomes(request) == {Outcome.FAILED: 1, Outcome.NOT_RUN: 3, Outcome.SUCCEEDED: 1}
     text = card(request)
     assert "1 failed: <code>two</code>." in text
     assert "3 did not run: <code>three</code> and 2 others." in text
@@ -74,7 +75,7 @@ def test_a_row_tells_apart_what_ran_and_what_was_reused() -> None:
     assert "1 ran and succeeded, 1 reused from an earlier run" in card(second)
     third = rows.ask("three", needs=WIDE)
     rows.finish(job(third, "three"))
-    assert outcomes(third) == {Outcome.RAN: 1, Outcome.REUSED: 1}
+    assert outcomes(third) == {Outcome.SUCCEEDED: 1, Outcome.REUSED: 1}
     forced = rows.ask("two", needs=WIDE, force=True)
     for name in ("one", "two"):
         rows.finish(job(forced, name))

@@ -15,8 +15,8 @@ from django.db.models import Count, Min, QuerySet
 
 from jobrunner.controller.jobs.describing import JobFacts, RequestHead, describe_jobs, head, with_names
 from jobrunner.controller.jobs.models import Job, JobRequest
-from jobrunner.controller.jobs.transitions import DEPENDENCY_FAILED, FINAL, REUSED, State
-from jobrunner.sync.vocabulary import Reason
+from jobrunner.controller.jobs.tally import DID_NOT_RUN, outcome
+from jobrunner.controller.jobs.transitions import FINAL, REUSED, State
 
 PAGE_SIZE: Final = 20
 TELLING_ORDER: Final = (
@@ -31,31 +31,16 @@ TELLING_ORDER: Final = (
 
 
 class Outcome(StrEnum):
-    """What became of a job, in the order in which lists tell it: its state, but told apart who never ran.
+    """The words of `tally.outcome`, in the order in which lists tell them: what people look for first."""
 
-    `ran`: here and to its end. `reused`: it did not run, since an earlier run serves.
-    """
-
-    RUNNING = "running"
-    FAILED = "failed"
-    REFUSED = "refused"
-    CANCELLED = "cancelled"
-    NOT_RUN = "not_run"
-    PENDING = "pending"
-    RAN = "ran"
-    REUSED = "reused"
-
-
-_NOT_AS_ITS_STATE: Final[Mapping[tuple[State, str], Outcome]] = {
-    (State.FAILED, DEPENDENCY_FAILED): Outcome.NOT_RUN,
-    (State.SUCCEEDED, REUSED): Outcome.REUSED,
-    (State.SUCCEEDED, Reason.COMPLETED.value): Outcome.RAN,
-}
-
-
-def outcome_of(state: State, reason: str) -> Outcome:
-    """What became of a job in that state for that reason."""
-    return _NOT_AS_ITS_STATE.get((state, reason)) or Outcome(state.value)
+    RUNNING = State.RUNNING.value
+    FAILED = State.FAILED.value
+    REFUSED = State.REFUSED.value
+    CANCELLED = State.CANCELLED.value
+    NOT_RUN = DID_NOT_RUN
+    PENDING = State.PENDING.value
+    SUCCEEDED = State.SUCCEEDED.value
+    REUSED = REUSED
 
 
 class UnknownMark(Exception):
@@ -78,7 +63,7 @@ class Part:
     @property
     def is_good(self) -> bool:
         """Whether its jobs have succeeded."""
-        return self.outcome in (Outcome.RAN, Outcome.REUSED)
+        return self.outcome in (Outcome.SUCCEEDED, Outcome.REUSED)
 
     @property
     def has_ended(self) -> bool:
@@ -198,8 +183,8 @@ def _digests(requests: Sequence[JobRequest], now: datetime) -> tuple[Digest, ...
             head(request),
             _by_state(counted.get(request.pk, ())),
             tuple(
-                Part(outcome, count, facts[first])
-                for outcome, count, first in _by_outcome(counted.get(request.pk, ()))
+                Part(kind, count, facts[first])
+                for kind, count, first in _by_outcome(counted.get(request.pk, ()))
             ),
         )
         for request in requests
@@ -216,7 +201,7 @@ def _counted(keys: Iterable[int]) -> dict[int, list[_Group]]:
     found: dict[int, list[_Group]] = {}
     for request, word, reason, count, first in rows:
         state = State(word)
-        found.setdefault(request, []).append((state, outcome_of(state, reason), count, first))
+        found.setdefault(request, []).append((state, Outcome(outcome(state, reason)), count, first))
     return found
 
 
@@ -229,7 +214,7 @@ def _by_state(groups: Iterable[_Group]) -> dict[State, int]:
 
 def _by_outcome(groups: Iterable[_Group]) -> list[tuple[Outcome, int, int]]:
     counts, firsts = Counter[Outcome](), dict[Outcome, int]()
-    for _, outcome, count, first in groups:
-        counts[outcome] += count
-        firsts[outcome] = min(first, firsts.get(outcome, first))
-    return [(outcome, counts[outcome], firsts[outcome]) for outcome in Outcome if outcome in counts]
+    for _, kind, count, first in groups:
+        counts[kind] += count
+        firsts[kind] = min(first, firsts.get(kind, first))
+    return [(kind, counts[kind], firsts[kind]) for kind in Outcome if kind in counts]

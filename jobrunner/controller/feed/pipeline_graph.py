@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from jobrunner.controller.feed.layering import Layout, Place, layout
 from jobrunner.controller.jobs.models import Job, JobRequest
-from jobrunner.controller.jobs.transitions import DEPENDENCY_FAILED, State
+from jobrunner.controller.jobs.tally import outcome
+from jobrunner.controller.jobs.transitions import State
 
 MAX_BOXES: Final = 60
 MAX_LINES: Final = 240
@@ -53,8 +54,8 @@ class Box:
 
     @property
     def look(self) -> str:
-        """The word by which it is drawn."""
-        return _look(self.state, self.reason)
+        """The word by which it is drawn: what never ran must not look like the cause."""
+        return outcome(self.state, self.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class Step:
     @property
     def look(self) -> str:
         """The word by which it is shown."""
-        return _look(self.state, self.reason)
+        return outcome(self.state, self.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +163,6 @@ def _drawing(
         lines=tuple(_path(line, tall, down=down) for line in placed.lines),
         box_height=tall,
     )
-
-
-def _look(state: State, reason: str) -> str:
-    """The state; but what never ran must not look like the cause."""
-    return "not_run" if (state, reason) == (State.FAILED, DEPENDENCY_FAILED) else state.value
 
 
 def _goes_down(placed: Layout, tall: int) -> bool:

@@ -34,11 +34,11 @@ SHAPES: Final = {
     ),
 }
 QUIET_SHAPES: Final = {
-    "not_run": f'{_RING}<path d="M5 8h6"/>',
-    "ran": f'{_RING}<path d="m5 8.2 2 2 4-4.3"/>',
+    "did_not_run": f'{_RING}<path d="M5 8h6"/>',
+    "reused": f'{_RING}<path d="m5 8.2 2 2 4-4.3"/>',
 }
 """What is neither good nor bad news. The full tick is for what has succeeded altogether."""
-WORDS: Final = {"pending": "waiting", "not_run": "did not run", "ran": "ran and succeeded"}
+WORDS: Final = {"pending": "waiting", "did_not_run": "did not run"}
 """States and outcomes that people call by another word than programs do."""
 
 
@@ -53,6 +53,8 @@ def told(part: Part) -> str:
     """How many jobs had which outcome, in words."""
     if part.outcome is Outcome.REUSED:
         return f"{part.count} reused from {'an earlier run' if part.count == 1 else 'earlier runs'}"
+    if part.outcome is Outcome.SUCCEEDED:
+        return f"{part.count} ran and succeeded"
     return f"{part.count} {word(part.outcome)}"
 
 
