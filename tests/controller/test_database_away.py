@@ -46,7 +46,7 @@ def test_pages_say_calmly_that_the_database_is_away_and_come_back(site: Site) ->
             assert answer.headers["Retry-After"] == str(COME_BACK_S)
             assert answer.headers["Cache-Control"] == "no-store"
             assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
-            assert "The database does not answer at the moment. Nothing is lost." in answer.text
+            assert "The database does not answer at the moment. What runs goes on." in answer.text
             assert "went wrong" not in answer.text
             assert "sqlite" not in answer.text.lower()
         assert requests.get(f"{site.server.url}/about", timeout=20).status_code == 200

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from jobrunner.controller.feed import error_views
 
 COME_BACK_S: Final = 15
-_SENTENCE: Final = "The database does not answer at the moment. Nothing is lost. Try again in a minute."
+_SENTENCE: Final = "The database does not answer at the moment. What runs goes on. Try again in a minute."
 
 _log = logging.getLogger(__name__)
 
