@@ -232,6 +232,8 @@ def _read_secret(path: Path, setting: str) -> str:
     try:
         check_private(path, setting, readable_by_others=False)
         return path.read_text(encoding="ascii").strip()
+    except PermissionError as error:
+        raise PolicyProblem(f"{setting}: this user may not read {path}; be root.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise PolicyProblem(f"{setting}: {path} cannot be read; put the secret there, mode 0600.") from error
 
