@@ -81,7 +81,8 @@ def migrate(data: Data = None) -> None:
         typer.echo(f"This is a new controller. Its data folder is {chosen.data}.")
     made = len(opened.steps)
     typer.echo(f"{made} {'step' if made == 1 else 'steps'} made." if made else "The database is up to date.")
-    typer.echo("Next: jobrunner controller serve")
+    there = "" if data is None else f" --data {data}"
+    typer.echo(f"Next: jobrunner controller serve{there}")
 
 
 @app.command("create-project")
@@ -135,11 +136,14 @@ def create_backend(
 
 @app.command("add-approval")
 def add_approval(
-    file: Annotated[Path, typer.Argument(help="The signed approval, as JSON.")], data: Data = None
+    file: Annotated[
+        Path, typer.Argument(help="The signed approval, as JSON; `-` is standard input.", allow_dash=True)
+    ],
+    data: Data = None,
 ) -> None:
     """Store an approval that a data controller signed. Agents judge its signatures, not the controller."""
     try:
-        text = file.read_text(encoding="utf-8")
+        text = sys.stdin.buffer.read().decode() if str(file) == "-" else file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise Stop(f"{file} cannot be read as text.") from error
     with _controller(data):

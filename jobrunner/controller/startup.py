@@ -38,7 +38,7 @@ def set_up(data: Path | None, *, create: bool = False, serving: bool = False) ->
         if create:
             chosen.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         else:
-            _require_controller(chosen.data, rows)
+            _require_controller(chosen.data, chosen.key_file, rows)
         key = secret_key.ensure(chosen.key_file)
     except FileExistsError:
         raise ConfigurationProblem("DATA", f"{chosen.data} is not a folder; name another one.") from None
@@ -52,13 +52,15 @@ def set_up(data: Path | None, *, create: bool = False, serving: bool = False) ->
     return chosen
 
 
-def _require_controller(data: Path, rows: Mapping[str, Any]) -> None:
+def _require_controller(data: Path, key_file: Path, rows: Mapping[str, Any]) -> None:
     """Raise ConfigurationProblem where no controller is: a mistyped folder must not make one."""
     advice = f"Correct the path, or set a new controller up with: jobrunner controller migrate --data {data}"
     if not data.is_dir():
         raise ConfigurationProblem("DATA", f"there is no folder {data}. {advice}")
     if rows["ENGINE"].endswith("sqlite3") and not Path(rows["NAME"]).is_file():
         raise ConfigurationProblem("DATA", f"there is no database {rows['NAME']}. {advice}")
+    if not key_file.is_file():
+        raise ConfigurationProblem("DATA", f"there is no key {key_file}. {advice}")
 
 
 @dataclass(frozen=True, slots=True)
