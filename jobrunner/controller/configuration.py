@@ -124,21 +124,39 @@ def from_environment(environment: Mapping[str, str]) -> Configuration:
 
 def check(configuration: Configuration, secret_key: str) -> None:
     """Raise ConfigurationProblem for the first setting that is not safe to serve with (threats.md P17)."""
+    check_values(configuration)
+    check_key(configuration, secret_key)
+    check_hosts(configuration)
+
+
+def check_values(configuration: Configuration) -> None:
+    """What every command needs; raises ConfigurationProblem."""
     if configuration.data is None:
         raise ConfigurationProblem("DATA", "name the folder that holds the controller's data.")
     for prefix in configuration.git_prefixes:
         _check_git_prefix(prefix, configuration.mode)
-    if configuration.mode != "production":
-        return
-    if configuration.debug:
+    if configuration.debug and configuration.mode == "production":
         raise ConfigurationProblem("DEBUG", "must be off in production; its error pages show secrets.")
-    if len(secret_key) < _MIN_KEY_LENGTH:
+
+
+def check_key(configuration: Configuration, secret_key: str) -> None:
+    """The key that signs attempt tokens; raises ConfigurationProblem."""
+    if configuration.mode == "production" and len(secret_key) < _MIN_KEY_LENGTH:
         raise ConfigurationProblem(
             "SECRET_KEY_FILE",
             f"holds fewer than {_MIN_KEY_LENGTH} characters; delete it and a new one is made.",
         )
+
+
+def check_hosts(configuration: Configuration) -> None:
+    """The names under which it is served, which no other command needs; raises ConfigurationProblem."""
+    if configuration.mode != "production":
+        return
     if not configuration.hosts or "*" in configuration.hosts:
-        raise ConfigurationProblem("HOSTS", "list the host names under which people reach this controller.")
+        raise ConfigurationProblem(
+            "HOSTS",
+            "list the host names under which people reach this controller, such as jobs.example.org.",
+        )
 
 
 def _check_git_prefix(prefix: str, mode: str) -> None:
