@@ -20,7 +20,9 @@ _ALLOWED_KEYS = (
     "Allowed are `run`, `outputs`, `needs`, `config`, `dummy_data_file`: "
     "remove it, or fix spelling or indentation."
 )
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+#: The form of an action id, as a regular expression for the whole of it.
+ID = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_ID = re.compile(ID)
 _ODD_IN_ID = re.compile(r"[^A-Za-z0-9._-]")
 
 #: What each key must be, whether it may be null, and how to mend it (PY035).
