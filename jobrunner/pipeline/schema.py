@@ -18,8 +18,8 @@ _LEVEL_TEXTS = {
     "minimally_sensitive": "Files without anything about people. Released only after a person's review.",
 }
 
-#: First word of a command, quoted or not, with an image version.
-_FIRST_WORD = r"^[ \t\r\n]*[^ \t\r\n:]+:['\"\\]*(v['\"\\]*[0-9.]|dev|latest)"
+#: First word of a command: image and version, or anything with a quote or backslash in it.
+_FIRST_WORD = r"^[ \t\r\n]*([^ \t\r\n:'\"\\]+:(v[0-9.]+(-pre)?|dev|latest)([ \t\r\n]|$)|[^ \t\r\n]*['\"\\])"
 _LATEST = r"^[ \t\r\n]*[A-Za-z0-9._-]+:latest([ \t\r\n]|$)"
 
 #: What no path of an output may hold or begin with.

@@ -31,6 +31,9 @@ TOLD = {
     "PS041", "PS043",
 }  # fmt: skip
 
+#: A schema counts characters, so not a path that is too long in bytes only.
+TOLD_ROWS = [row for row in ROWS if row.rule in TOLD and "é" not in row.wrong[0][1]]
+
 VALIDATOR = jsonschema_rs.Draft202012Validator(json_schema())
 
 
@@ -56,9 +59,7 @@ def test_right_form_of_each_rule_fits(row: Row) -> None:
     VALIDATOR.validate(data_of(build(*row.right)))
 
 
-@pytest.mark.parametrize(
-    "row", [row for row in ROWS if row.rule in TOLD], ids=lambda row: f"{row.rule}-{row.reported}"
-)
+@pytest.mark.parametrize("row", TOLD_ROWS, ids=lambda row: f"{row.rule}-{row.reported}")
 def test_wrong_form_of_what_a_schema_can_tell_does_not_fit(row: Row) -> None:
     assert not VALIDATOR.is_valid(data_of(build(*row.wrong)))
 
