@@ -248,7 +248,7 @@ class _Reader:
 
     def _alias(self, event: Any) -> None:
         name: str = event.anchor
-        shown = quote(f"*{name}")
+        shown = quote(f"*{self._adapted.names.get(name, name)}")
         if name not in self._anchors:
             message = f"This is not valid YAML: the alias {shown} has no anchor before it."
             self._stop("PY001", event, f"{message} Define it, or fix the spelling.")

@@ -77,6 +77,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "many tabs": lambda: _filled("-\ta\n"),
     "many signs in brackets": lambda: _filled("?a,", "[", "]"),
     "many anchors": lambda: _numbered("- &a# x\n"),
+    "many odd anchors": lambda: _numbered("- &é# x\n"),
     "many aliases": lambda: _filled("- *a\n", "- &a x\n"),
     "many tags": lambda: _filled("- !x y\n"),
     "many tag directives": lambda: _numbered("%TAG !e#! x\n", tail="---\na: 1\n"),
