@@ -3,6 +3,7 @@
 `check` runs at every save in an editor, so it loads nothing of what the other commands need.
 """
 
+import os
 import sys
 
 
@@ -19,6 +20,10 @@ def main() -> None:
         run(words)
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read the output has left; Python would complain once more when it closes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
 if __name__ == "__main__":

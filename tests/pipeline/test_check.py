@@ -161,6 +161,22 @@ def test_the_command_as_a_process(study: Path) -> None:
     assert "warning SF001" in here.stdout
 
 
+def test_a_reader_that_leaves_gets_no_traceback(study: Path) -> None:
+    (study / "long.yaml").write_text(
+        "version: 5\nactions: {}\n" + "".join(f"k{n}: 1\n" for n in range(20_000))
+    )
+    command = [sys.executable, "-m", "jobrunner.cli.main", "check", "long.yaml"]
+
+    with subprocess.Popen(command, cwd=study, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert b"Traceback" not in process.stderr.read()
+
+    assert process.returncode == 1
+
+
 def test_check_is_light_and_needs_libyaml() -> None:
     """Neither Django nor any other large library is loaded, and without libyaml nothing starts."""
     light = "import sys, jobrunner.cli.check; print(*sorted(name.split('.')[0] for name in sys.modules))"
