@@ -94,9 +94,9 @@ def _missing(study: _Study, action: Action, word: str, rule: str, verb: str) -> 
 
 
 def _named_files(argv: Iterable[str]) -> Iterator[str]:
-    """The words, and values of `--option=value`, that can be a path inside the folder."""
+    """The words, and values of `name=value`, that can be a path inside the folder."""
     for word in argv:
-        text = word.partition("=")[2] if word.startswith("-") else word
+        text = word.rpartition("=")[2]
         path = PurePosixPath(text)
         inside = not path.is_absolute() and ".." not in path.parts
         if text and inside and text.isprintable() and not set(text) & set(" *?[]{}:,$\\"):

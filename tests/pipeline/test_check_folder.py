@@ -70,6 +70,7 @@ def test_a_script_that_is_not_there(folder: Path) -> None:
         "deciles-charts:v1 analysis/unknown.py",
         "r:v2 analysis/model.R --label v1.csv",
         "r:v2 analysis/model.R output/table.csv",
+        "ehrql:v1 generate-measures analysis/dataset.py -- codes=analysis/dataset.py",
     ],
 )
 def test_what_may_well_be_right_is_not_named(folder: Path, run: str) -> None:
