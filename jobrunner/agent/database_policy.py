@@ -56,8 +56,9 @@ def fault_of_section(
             return f"images: no entry of [images] has the id {image_id}; correct it or take it out."
     if not section.public and not all(address.startswith("https://") for address in addresses):
         return (
-            "public: a database that is not public needs https for controller.url and git.allowed; use "
-            "that, or mark the database `public = true` if everybody may read it."
+            "public: a database that is not public needs https for controller.url, git.allowed and "
+            "reusable_actions.prefix; use that, or mark the database `public = true` if everybody may read "
+            "it."
         )
     return None
 

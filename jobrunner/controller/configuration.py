@@ -31,8 +31,9 @@ class Configuration:
 
     `data` holds the secret key, the git mirrors and, unless `database_url` names another place, the database;
     without it nothing is kept (type checks, in-process tests). `git_prefixes` are the repository addresses
-    that may be asked for. `proxies` are the addresses of reverse proxies; what they say in X-Forwarded-For
-    counts. A peer that takes nothing of its answer for `patience_s` is cut off. Seconds are whole.
+    that may be asked for; those of reusable actions lie directly below `reusable_prefix`. `proxies` are the
+    addresses of reverse proxies; what they say in X-Forwarded-For counts. A peer that takes nothing of its
+    answer for `patience_s` is cut off. Seconds are whole.
     """
 
     mode: str = "test"
@@ -43,6 +44,7 @@ class Configuration:
     secret_key_file: Path | None = None
     hosts: tuple[str, ...] = _LOOPBACK_HOSTS
     git_prefixes: tuple[str, ...] = ("https://github.com/opensafely",)
+    reusable_prefix: str = "https://github.com/opensafely-actions"
     lease_s: int = 120
     retry_s: int = 15
     long_poll_s: int = 25
@@ -81,6 +83,7 @@ def from_environment(environment: Mapping[str, str]) -> Configuration:
         secret_key_file=_folder(environment, "SECRET_KEY_FILE"),
         hosts=_words(environment, "HOSTS", default_hosts),
         git_prefixes=_words(environment, "GIT_PREFIXES", default.git_prefixes),
+        reusable_prefix=environment.get(PREFIX + "REUSABLE_PREFIX", default.reusable_prefix),
         lease_s=_number(environment, "LEASE_SECONDS", default.lease_s, lowest=60, highest=3600),
         retry_s=_number(environment, "RETRY_SECONDS", default.retry_s, lowest=0, highest=3600),
         long_poll_s=_number(environment, "LONG_POLL_SECONDS", default.long_poll_s, lowest=0, highest=25),
@@ -110,7 +113,8 @@ def check(configuration: Configuration, secret_key: str) -> None:
     if configuration.data is None:
         raise ConfigurationProblem("DATA", "name the folder that holds the controller's data.")
     for prefix in configuration.git_prefixes:
-        _check_git_prefix(prefix, configuration.mode)
+        _check_git_prefix("GIT_PREFIXES", prefix, configuration.mode)
+    _check_git_prefix("REUSABLE_PREFIX", configuration.reusable_prefix, configuration.mode)
     if configuration.mode != "production":
         return
     if configuration.debug:
@@ -124,16 +128,14 @@ def check(configuration: Configuration, secret_key: str) -> None:
         raise ConfigurationProblem("HOSTS", "list the host names under which people reach this controller.")
 
 
-def _check_git_prefix(prefix: str, mode: str) -> None:
+def _check_git_prefix(setting: str, prefix: str, mode: str) -> None:
     parts = urlsplit(prefix)
     if parts.scheme == "https" and parts.hostname:
         return
     if parts.scheme == "http" and mode == "production":
-        raise ConfigurationProblem("GIT_PREFIXES", f"{prefix} is plain http; production takes https only.")
+        raise ConfigurationProblem(setting, f"{prefix} is plain http; production takes https only.")
     if parts.scheme != "http" or parts.hostname not in ("127.0.0.1", "localhost", "::1"):
-        raise ConfigurationProblem(
-            "GIT_PREFIXES", f"{prefix} is neither https nor http on a loopback address."
-        )
+        raise ConfigurationProblem(setting, f"{prefix} is neither https nor http on a loopback address.")
 
 
 def _words(environment: Mapping[str, str], name: str, default: tuple[str, ...]) -> tuple[str, ...]:

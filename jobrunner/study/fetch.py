@@ -1,4 +1,4 @@
-"""The one fetch: the tip of one branch of one allowed address into one mirror.
+"""The one fetch: the tip of one branch of one allowed address, and perhaps one tag, into one mirror.
 
 threats.md section 5 item 7. Neither shallow nor partial: a cut history cannot prove that a commit is on the
 branch, and a partial clone fetches the rest by itself later.
@@ -30,6 +30,11 @@ def local_ref(branch: str) -> str:
     return f"refs/jobrunner/{hashlib.sha256(branch.encode('ascii')).hexdigest()}"
 
 
+def local_tag(tag: str) -> str:
+    """Where the mirror keeps what `tag` points at; no branch can have this name."""
+    return f"refs/jobrunner/tag-{hashlib.sha256(tag.encode('ascii')).hexdigest()}"
+
+
 def fetch_branch(
     mirror: Path,
     url: RepositoryUrl,
@@ -38,9 +43,11 @@ def fetch_branch(
     addresses: tuple[Address, ...],
     deadline: Deadline,
     lock: int,
+    tag: str | None = None,
 ) -> None:
     """Bring `local_ref(branch)` of `mirror` to the tip that the host has now, forced or not.
 
+    With `tag` the same is done for `local_tag(tag)`; where the host lacks both, the tag is what is missing.
     `lock` is the descriptor of the mirror's lock, which git holds too. Part files are gone afterwards.
 
     Raises:
@@ -69,6 +76,7 @@ def fetch_branch(
             "--refmap=",
             "--end-of-options",
             url.text,
+            *([] if tag is None else [f"+refs/tags/{tag}:{local_tag(tag)}"]),
             f"+refs/heads/{branch}:{local_ref(branch)}",
         ],
         environment=fetch_environment(url, rules, trace),

@@ -24,6 +24,7 @@ class JobFacts:
     """One job. Times are the controller's own; `why` is one plain sentence.
 
     `next_step` and `log` are empty until it has ended; `reused_*` belong to the run that serves in its place.
+    `code_*` say which reusable action's code this controller found for it, or for the run that serves.
     """
 
     job_id: str
@@ -39,6 +40,21 @@ class JobFacts:
     finished_at: datetime | None
     reused_request: str | None
     reused_commit: str | None
+    code_repo: str | None
+    code_tag: str | None
+    code_commit: str | None
+
+    @property
+    def code_name(self) -> str | None:
+        """The reusable action as project.yaml names it: `name:version`."""
+        return None if self.code_repo is None else f"{self.code_repo.rsplit('/', 1)[-1]}:{self.code_tag}"
+
+    @property
+    def code_url(self) -> str | None:
+        """Where that code can be read, for repositories that the public can reach."""
+        if self.code_repo is None or self.code_commit is None:
+            return None
+        return commit_url(self.code_repo, self.code_commit)
 
     @property
     def seconds(self) -> int | None:
@@ -177,6 +193,7 @@ def _unmet(waiting: Sequence[int]) -> Mapping[int, tuple[tuple[str, ...], int]]:
 
 def _job(job: Job, unmet: Mapping[int, tuple[tuple[str, ...], int]], now: datetime) -> JobFacts:
     state = State(job.state)
+    ran = job.reused or job
     return JobFacts(
         job_id=job.job_id,
         action=job.action,
@@ -198,6 +215,9 @@ def _job(job: Job, unmet: Mapping[int, tuple[tuple[str, ...], int]], now: dateti
         finished_at=job.finished_at,
         reused_request=None if job.reused is None else job.reused.request.request_id,
         reused_commit=None if job.reused is None else job.reused.request.commit,
+        code_repo=ran.code_repo or None,
+        code_tag=ran.code_tag or None,
+        code_commit=ran.code_commit or None,
     )
 
 
