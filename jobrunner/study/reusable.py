@@ -31,9 +31,9 @@ from jobrunner.study.stop import Stop
 
 DEFAULT_PREFIX: Final = "https://github.com/opensafely-actions"
 BRANCH: Final = "main"
-_ACTION_FILE: Final = "action.yaml"
+ACTION_FILE: Final = "action.yaml"
 # One byte more than the loader takes (PS001), so that it is the loader that says so.
-_ACTION_FILE_LIMIT: Final = 5_000_001
+_FILE_LIMIT: Final = 5_000_001
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def pin(
 def read_source(pinned: PinnedCommit, tag: str, stop: Stop | None = None) -> ReusableSource:
     """The commit of `tag` with its `action.yaml`. Raises IntakeError and Stopped as `read_file` does."""
     try:
-        return ReusableSource(pinned, tag, pinned.read_file(_ACTION_FILE, _ACTION_FILE_LIMIT, stop))
+        return ReusableSource(pinned, tag, pinned.read_file(ACTION_FILE, _FILE_LIMIT, stop))
     except FileNotFoundError:
         return ReusableSource(pinned, tag, None)
     except TreeRefused as error:
