@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from jobrunner.study.repository_url import parse_prefix
+
 PREFIX: Final = "JOBRUNNER_CONTROLLER_"
 # Known to operators and their tools by this name, so it has no prefix.
 _DATABASE_URL: Final = "DATABASE_URL"
@@ -115,6 +117,8 @@ def check(configuration: Configuration, secret_key: str) -> None:
     for prefix in configuration.git_prefixes:
         _check_git_prefix("GIT_PREFIXES", prefix, configuration.mode)
     _check_git_prefix("REUSABLE_PREFIX", configuration.reusable_prefix, configuration.mode)
+    if urlsplit(configuration.reusable_prefix).path in ("", "/"):
+        raise ConfigurationProblem("REUSABLE_PREFIX", "name an owner too, such as https://github.com/owner.")
     if configuration.mode != "production":
         return
     if configuration.debug:
@@ -130,12 +134,15 @@ def check(configuration: Configuration, secret_key: str) -> None:
 
 def _check_git_prefix(setting: str, prefix: str, mode: str) -> None:
     parts = urlsplit(prefix)
-    if parts.scheme == "https" and parts.hostname:
-        return
     if parts.scheme == "http" and mode == "production":
         raise ConfigurationProblem(setting, f"{prefix} is plain http; production takes https only.")
-    if parts.scheme != "http" or parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+    is_https = parts.scheme == "https" and parts.hostname
+    if not is_https and (parts.scheme != "http" or parts.hostname not in ("127.0.0.1", "localhost")):
         raise ConfigurationProblem(setting, f"{prefix} is neither https nor http on a loopback address.")
+    try:
+        parse_prefix(prefix, allow_loopback_http=mode != "production")
+    except ValueError as error:
+        raise ConfigurationProblem(setting, f"{error}") from error
 
 
 def _words(environment: Mapping[str, str], name: str, default: tuple[str, ...]) -> tuple[str, ...]:
