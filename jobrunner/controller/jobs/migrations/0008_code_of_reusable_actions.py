@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("jobs", "0006_requests_by_end")]
+    dependencies = [("jobs", "0007_requests_of_person")]
 
     operations = [
         migrations.AddField(
