@@ -130,7 +130,8 @@ def test_what_can_be_no_tag_is_not_asked_for(tmp_path: Path, tag: str) -> None:
 
 
 def test_a_branch_of_that_name_is_no_tag(shelf: Shelf) -> None:
-    run_git(shelf.foo.bare, "update-ref", "refs/heads/v8", shelf.first)
+    for name in ("refs/heads/v8", "refs/heads/refs/tags/v8", "refs/tags/refs/tags/v8"):
+        run_git(shelf.foo.bare, "update-ref", name, shelf.first)
     with pytest.raises(TagNotFound):
         shelf.pin("v8")
 
