@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -10,7 +10,12 @@ from jobrunner.cli.errors import Stop
 
 app = typer.Typer(help="The agent inside a data centre (for its admins).", no_args_is_help=True)
 
-PolicyFile = Annotated[Path, typer.Argument(help="The site's policy file, as `agent init` wrote it.")]
+POLICY: Final = Path("/etc/jobrunner/agent.toml")
+"""Where the service reads its policy from, so that a site with one agent need not name the file."""
+
+PolicyFile = Annotated[
+    Path, typer.Argument(metavar="POLICY", help="The site's policy file, as `agent init` wrote it.")
+]
 
 Wait = Annotated[bool, typer.Option(help="Wait until the agent has ended, and say what still runs.")]
 
@@ -81,7 +86,7 @@ def init(
 
 
 @app.command()
-def run(policy: PolicyFile) -> None:
+def run(policy: PolicyFile = POLICY) -> None:
     """Run the agent until it is told to end.
 
     `agent drain` or TERM lets running jobs finish, `agent abort` or a second TERM ends them.
@@ -102,7 +107,7 @@ def run(policy: PolicyFile) -> None:
 
 @app.command()
 def drain(
-    policy: PolicyFile,
+    policy: PolicyFile = POLICY,
     wait: Wait = True,
 ) -> None:
     """Have the agent start nothing new, finish what runs, tell it, and end."""
@@ -111,7 +116,7 @@ def drain(
 
 @app.command()
 def abort(
-    policy: PolicyFile,
+    policy: PolicyFile = POLICY,
     wait: Wait = True,
 ) -> None:
     """Have the agent end what runs, as cancelled by the site, and end within a minute."""
@@ -132,7 +137,7 @@ def _end(policy: Path, word: str, wait: bool) -> None:
 
 @app.command()
 def status(
-    policy: PolicyFile,
+    policy: PolicyFile = POLICY,
     last: Annotated[int, typer.Option(min=1, max=1000, help="How many attempts and refusals to show.")] = 20,
 ) -> None:
     """Show whether the agent runs, what it is doing, and the exact reasons that never leave this site."""

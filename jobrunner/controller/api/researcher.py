@@ -28,6 +28,7 @@ from jobrunner.controller.api.researcher_bodies import (
     RequestOut,
 )
 from jobrunner.controller.configuration import Configuration
+from jobrunner.controller.feed.database_away import COME_BACK_S
 from jobrunner.controller.jobs.answering import tell
 from jobrunner.controller.jobs.asking import Ask, Complaint, RequestRefused
 from jobrunner.controller.jobs.cancelling import cancel_request
@@ -244,7 +245,9 @@ def _not_signed_in(request: HttpRequest, error: AuthenticationError) -> HttpResp
 def _database_away(request: HttpRequest, error: Error) -> HttpResponse:
     """The database is locked, restarting or gone: nothing was changed, and asking again is right."""
     _log.error("the database did not answer a person", exc_info=error)
-    return _errors(request, 503, (Complaint("busy", "The database is busy. Try again in a moment."),))
+    response = _errors(request, 503, (Complaint("busy", "The database is busy. Try again in a moment."),))
+    response.headers["Retry-After"] = str(COME_BACK_S)
+    return response
 
 
 @api.exception_handler(HttpError)

@@ -11,7 +11,7 @@ NEXT: Final[dict[tuple[State, str], str]] = {
     (
         State.SUCCEEDED,
         "completed",
-    ): "Nothing needs doing. People inside the data centre check its outputs before anything is released.",
+    ): "Nothing needs doing. Its outputs stay inside the data centre; ask its staff how you may see them.",
     (
         State.SUCCEEDED,
         "reused",

@@ -26,6 +26,11 @@ _ORDER: Final = (
 _ENDED_BADLY: Final = (State.FAILED.value, State.REFUSED.value, State.CANCELLED.value)
 
 
+def outcome(state: State, reason: str) -> str:
+    """What a job came to: its state, or `reused`, or `did_not_run`."""
+    return _OF_REASON.get(Situation(state, reason), state.value)
+
+
 def tally(counted: Iterable[tuple[State, str, int]]) -> dict[str, int]:
     """Sums of (state, reason, count), without zeros and in telling order.
 
@@ -34,7 +39,7 @@ def tally(counted: Iterable[tuple[State, str, int]]) -> dict[str, int]:
     """
     sums: dict[str, int] = {}
     for state, reason, count in counted:
-        word = _OF_REASON.get(Situation(state, reason), state.value)
+        word = outcome(state, reason)
         sums[word] = sums.get(word, 0) + count
     return {word: sums[word] for word in _ORDER if sums.get(word)}
 
