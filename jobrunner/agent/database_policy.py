@@ -59,8 +59,9 @@ def fault_of_section(
             )
     if not section.public and not all(address.startswith("https://") for address in addresses):
         return (
-            "public: a database that is not public needs https for controller.url and git.allowed; use "
-            "that, or mark the database `public = true` if everybody may read it."
+            "public: a database that is not public needs https for controller.url, git.allowed and "
+            "reusable_actions.prefix; use that, or mark the database `public = true` if everybody may read "
+            "it."
         )
     return None
 

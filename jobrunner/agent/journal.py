@@ -14,13 +14,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from jobrunner.agent import clock
+from jobrunner.agent import clock, resolutions
 from jobrunner.agent.outcome import Outcome
 from jobrunner.sync import outbox
 from jobrunner.sync.messages import Event, Offer
 from jobrunner.sync.vocabulary import ExitClass, Reason
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 _SCHEMA: Final = f"""
 CREATE TABLE attempts (
@@ -54,6 +54,7 @@ CREATE TABLE incidents (
     message TEXT NOT NULL
 ) STRICT;
 {outbox.SCHEMA};
+{resolutions.SCHEMA};
 """
 
 
@@ -167,12 +168,14 @@ class Journal:
                 for statement in _SCHEMA.split(";\n"):
                     if statement.strip():
                         connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            elif version == 1:
+                connection.execute(resolutions.SCHEMA)
             elif version != SCHEMA_VERSION:
                 raise JournalProblem(
                     f"{self._path} was written by another version of jobrunner ({version}); "
                     "run the version that wrote it until it is idle, then move the file away."
                 )
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)

@@ -87,6 +87,12 @@ class GitSection(_Section):
     token_files: dict[str, _PathText] = {}
 
 
+class ReusableActionsSection(_Section):
+    """Whose reusable actions may run: those of repositories directly below `prefix`, an owner's address."""
+
+    prefix: str
+
+
 class ImageSection(_Section):
     """What `name:version` of a pipeline file means at this site."""
 
@@ -128,6 +134,7 @@ class Policy(_Section):
     folders: FoldersSection
     approvals: ApprovalsSection = ApprovalsSection()
     git: GitSection
+    reusable_actions: ReusableActionsSection | None = None
     host: HostSection = HostSection()
     limits: LimitsSection = LimitsSection()
     projects: tuple[Slug, ...] = ()
@@ -192,19 +199,42 @@ class Site:
         section = self.policy.git
         if not self._not_production and any(not entry.startswith("https://") for entry in section.allowed):
             raise PolicyProblem("git.allowed: in mode production every entry begins with https://.")
-        tokens = {
-            host: _read_secret(self.path(name), f"git.token_files.{host}")
-            for host, name in section.token_files.items()
-        }
         try:
-            return GitRules(
-                allowed_prefixes=section.allowed,
-                allow_loopback_http=self._not_production,
-                allow_private_addresses=frozenset(section.private_addresses),
-                tokens=tokens,
-            )
+            return self._rules(section.allowed, self._git_tokens())
         except ValueError as error:
             raise PolicyProblem(f"git: {error}.") from error
+
+    def reusable_rules(self) -> GitRules | None:
+        """What git may reach for reusable actions; None where the site runs none. Raises PolicyProblem."""
+        section = self.policy.reusable_actions
+        if section is None:
+            return None
+        setting = "reusable_actions.prefix"
+        if not self._not_production and not section.prefix.startswith("https://"):
+            raise PolicyProblem(f"{setting}: in mode production it begins with https://.")
+        try:
+            (owner,) = self._rules((section.prefix,), {}).prefixes
+            tokens = {host: token for host, token in self._git_tokens().items() if host == owner.netloc}
+            rules = self._rules((section.prefix,), tokens)
+        except ValueError as error:
+            raise PolicyProblem(f"{setting}: {error}.") from error
+        if not owner.segments:
+            raise PolicyProblem(f"{setting}: name an owner too, such as https://github.com/owner.")
+        return rules
+
+    def _git_tokens(self) -> dict[str, str]:
+        return {
+            host: _read_secret(self.path(name), f"git.token_files.{host}")
+            for host, name in self.policy.git.token_files.items()
+        }
+
+    def _rules(self, prefixes: tuple[str, ...], tokens: dict[str, str]) -> GitRules:
+        return GitRules(
+            allowed_prefixes=prefixes,
+            allow_loopback_http=self._not_production,
+            allow_private_addresses=frozenset(self.policy.git.private_addresses),
+            tokens=tokens,
+        )
 
     def check_database(self) -> None:
         """Raise PolicyProblem when the database file cannot be handed to jobs."""
@@ -301,11 +331,15 @@ def parse_policy(raw: bytes, path: Path) -> Policy:
             policy.database,
             slots=policy.limits.slots or MOST_SLOTS,
             image_ids={image.id for image in policy.images.values()},
-            addresses=(policy.controller.url, *policy.git.allowed),
+            addresses=(policy.controller.url, *policy.git.allowed, *_reusable_address(policy)),
         )
         if fault is not None:
             raise PolicyProblem(f"database.{fault}")
     return policy
+
+
+def _reusable_address(policy: Policy) -> tuple[str, ...]:
+    return () if policy.reusable_actions is None else (policy.reusable_actions.prefix,)
 
 
 def load_site(path: Path) -> Site:
@@ -320,6 +354,7 @@ def load_site(path: Path) -> Site:
         ) from error
     site = Site(parse_policy(raw, path), hashlib.sha256(raw).hexdigest(), path.resolve().parent)
     site.git_rules()
+    site.reusable_rules()
     site.endpoint()
     try:
         check_private(site.agent_key, "keys.agent_key_file", readable_by_others=False)

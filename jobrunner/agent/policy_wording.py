@@ -71,6 +71,10 @@ SETTINGS: Final[Mapping[tuple[str, ...], Setting]] = {
         "a table of hosts and files", 'token_files = { "github.com" = "github_token" }'
     ),
     ("git", "token_files", _ANY_NAME): _path('"github.com"', "a file", "github_token"),
+    ("reusable_actions",): _section("reusable_actions"),
+    ("reusable_actions", "prefix"): Setting(
+        "an address in quotes", 'prefix = "https://github.com/ORGANISATION"'
+    ),
     ("host",): _section("host"),
     ("host", "cores"): Setting("a number from 0.01 to 65536", "cores = 16.0"),
     ("host", "memory_mib"): Setting("a whole number of MiB, 16 or more", "memory_mib = 65536"),

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from jobrunner.study.repository_url import parse_prefix
+
 PREFIX: Final = "JOBRUNNER_CONTROLLER_"
 # Known to operators and their tools by this name, so it has no prefix.
 _DATABASE_URL: Final = "DATABASE_URL"
@@ -45,9 +47,10 @@ class Configuration:
 
     `data` holds the secret key, the git mirrors and, unless `database_url` names another place, the database;
     without it nothing is kept (type checks, in-process tests). `git_prefixes` are the repository addresses
-    that may be asked for. `proxies` are the addresses of reverse proxies; what they say in X-Forwarded-For
-    counts. A peer that takes nothing of its answer for `patience_s` is cut off. `contact` stands on the page
-    about this site. Seconds are whole.
+    that may be asked for; those of reusable actions lie directly below `reusable_prefix`. `proxies` are the
+    addresses of reverse proxies; what they say in X-Forwarded-For counts. A peer that takes nothing of its
+    answer for `patience_s` is cut off. `contact` stands on the page about this site.
+    Seconds are whole.
     """
 
     mode: str = "test"
@@ -58,6 +61,7 @@ class Configuration:
     secret_key_file: Path | None = None
     hosts: tuple[str, ...] = _LOOPBACK_HOSTS
     git_prefixes: tuple[str, ...] = ("https://github.com/opensafely",)
+    reusable_prefix: str = "https://github.com/opensafely-actions"
     lease_s: int = 120
     retry_s: int = 15
     long_poll_s: int = 25
@@ -97,6 +101,7 @@ def from_environment(environment: Mapping[str, str]) -> Configuration:
         secret_key_file=_folder(environment, "SECRET_KEY_FILE"),
         hosts=_words(environment, "HOSTS", default_hosts),
         git_prefixes=_words(environment, "GIT_PREFIXES", default.git_prefixes),
+        reusable_prefix=environment.get(PREFIX + "REUSABLE_PREFIX", default.reusable_prefix),
         lease_s=_number(environment, "LEASE_SECONDS", default.lease_s, lowest=60, highest=3600),
         retry_s=_number(environment, "RETRY_SECONDS", default.retry_s, lowest=0, highest=3600),
         long_poll_s=_number(environment, "LONG_POLL_SECONDS", default.long_poll_s, lowest=0, highest=25),
@@ -134,7 +139,10 @@ def check_values(configuration: Configuration) -> None:
     if configuration.data is None:
         raise ConfigurationProblem("DATA", "name the folder that holds the controller's data.")
     for prefix in configuration.git_prefixes:
-        _check_git_prefix(prefix, configuration.mode)
+        _check_git_prefix("GIT_PREFIXES", prefix, configuration.mode)
+    _check_git_prefix("REUSABLE_PREFIX", configuration.reusable_prefix, configuration.mode)
+    if urlsplit(configuration.reusable_prefix).path in ("", "/"):
+        raise ConfigurationProblem("REUSABLE_PREFIX", "name an owner too, such as https://github.com/owner.")
     if configuration.debug and configuration.mode == "production":
         raise ConfigurationProblem("DEBUG", "must be off in production; its error pages show secrets.")
 
@@ -159,16 +167,17 @@ def check_hosts(configuration: Configuration) -> None:
         )
 
 
-def _check_git_prefix(prefix: str, mode: str) -> None:
+def _check_git_prefix(setting: str, prefix: str, mode: str) -> None:
     parts = urlsplit(prefix)
-    if parts.scheme == "https" and parts.hostname:
-        return
     if parts.scheme == "http" and mode == "production":
-        raise ConfigurationProblem("GIT_PREFIXES", f"{prefix} is plain http; production takes https only.")
-    if parts.scheme != "http" or parts.hostname not in ("127.0.0.1", "localhost", "::1"):
-        raise ConfigurationProblem(
-            "GIT_PREFIXES", f"{prefix} is neither https nor http on a loopback address."
-        )
+        raise ConfigurationProblem(setting, f"{prefix} is plain http; production takes https only.")
+    is_https = parts.scheme == "https" and parts.hostname
+    if not is_https and (parts.scheme != "http" or parts.hostname not in ("127.0.0.1", "localhost")):
+        raise ConfigurationProblem(setting, f"{prefix} is neither https nor http on a loopback address.")
+    try:
+        parse_prefix(prefix, allow_loopback_http=mode != "production")
+    except ValueError as error:
+        raise ConfigurationProblem(setting, f"{error}") from error
 
 
 def _contact(environment: Mapping[str, str]) -> Contact | None:

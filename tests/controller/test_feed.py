@@ -242,6 +242,9 @@ def test_the_feed_is_the_same_as_data(site: Site) -> None:
         "seconds",
         "reused_request",
         "reused_commit",
+        "code_repo",
+        "code_tag",
+        "code_commit",
     }
     alone = requests.get(site.server.url + newest["data"], timeout=10).json()
     assert alone["jobs"] == newest["jobs"]

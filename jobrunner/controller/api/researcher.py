@@ -36,6 +36,7 @@ from jobrunner.controller.jobs.describing import RequestFacts, describe
 from jobrunner.controller.jobs.intake import Studies, ask_for_jobs
 from jobrunner.controller.jobs.models import JobRequest
 from jobrunner.controller.jobs.own_requests import own_requests
+from jobrunner.controller.jobs.reusable import Shelf
 from jobrunner.controller.jobs.tally import summary, tallies
 from jobrunner.study import GitRules, Mirrors
 from jobrunner.sync import strict_json
@@ -96,8 +97,12 @@ def _studies() -> Studies:
     chosen: Configuration = settings.CONFIGURATION
     if chosen.data is None:
         raise RequestRefused(503, [Complaint("no_data_folder", "This controller has no data folder.")])
-    rules = GitRules(allowed_prefixes=chosen.git_prefixes, allow_loopback_http=chosen.mode != "production")
-    return Studies(Mirrors(chosen.data / "mirrors", rules), rules, chosen.git_deadline_s)
+    loopback = chosen.mode != "production"
+    rules = GitRules(allowed_prefixes=chosen.git_prefixes, allow_loopback_http=loopback)
+    reusable = GitRules(allowed_prefixes=(chosen.reusable_prefix,), allow_loopback_http=loopback)
+    folder = chosen.data / "mirrors"
+    shelf = Shelf(Mirrors(folder, reusable), chosen.reusable_prefix)
+    return Studies(Mirrors(folder, rules), rules, shelf, chosen.git_deadline_s)
 
 
 @api.post("requests", auth=bearer, response={200: CreatedOut, 201: CreatedOut, **_ERRORS})

@@ -85,6 +85,9 @@ class JobOut(Schema):
     running_s: int | None
     reused_request: str | None
     reused_commit: str | None
+    code_repo: str | None
+    code_tag: str | None
+    code_commit: str | None
     serving: ServingOut | None
     causes: list[CauseOut]
 

@@ -129,6 +129,9 @@ def _job(job: JobFacts) -> dict[str, Any]:
         "seconds": job.seconds,
         "reused_request": job.reused_request,
         "reused_commit": job.reused_commit,
+        "code_repo": job.code_repo,
+        "code_tag": job.code_tag,
+        "code_commit": job.code_commit,
     }
 
 

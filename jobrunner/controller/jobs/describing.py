@@ -29,7 +29,8 @@ class JobFacts:
 
     `next_step` and `log` are empty until it has ended. `running_s`: for how many whole seconds its attempt
     has been running, None unless it runs. `serving` is the run that serves in its place; `causes` are the
-    actions that kept it from running.
+    actions that kept it from running. `code_*` say which reusable action's code this
+    controller found for it, or for the run that serves.
     """
 
     job_id: str
@@ -46,6 +47,9 @@ class JobFacts:
     running_s: int | None
     serving: ServingRun | None
     causes: tuple[Cause, ...]
+    code_repo: str | None
+    code_tag: str | None
+    code_commit: str | None
 
     @property
     def reused_request(self) -> str | None:
@@ -56,6 +60,18 @@ class JobFacts:
     def reused_commit(self) -> str | None:
         """The commit of the run that serves in its place."""
         return None if self.serving is None else self.serving.commit
+
+    @property
+    def code_name(self) -> str | None:
+        """The reusable action as project.yaml names it: `name:version`."""
+        return None if self.code_repo is None else f"{self.code_repo.rsplit('/', 1)[-1]}:{self.code_tag}"
+
+    @property
+    def code_url(self) -> str | None:
+        """Where that code can be read, for repositories that the public can reach."""
+        if self.code_repo is None or self.code_commit is None:
+            return None
+        return commit_url(self.code_repo, self.code_commit)
 
     @property
     def seconds(self) -> int | None:
@@ -212,6 +228,7 @@ def _unmet(waiting: Sequence[int]) -> Mapping[int, tuple[tuple[str, ...], int]]:
 
 def _job(job: Job, around: _Around, now: datetime) -> JobFacts:
     state = State(job.state)
+    ran = job.reused or job
     causes = around.causes.get(job.pk, ())
     return JobFacts(
         job_id=job.job_id,
@@ -235,6 +252,9 @@ def _job(job: Job, around: _Around, now: datetime) -> JobFacts:
         running_s=_running_s(job, now),
         serving=around.serving.get(job.pk),
         causes=causes,
+        code_repo=ran.code_repo or None,
+        code_tag=ran.code_tag or None,
+        code_commit=ran.code_commit or None,
     )
 
 

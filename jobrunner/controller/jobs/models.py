@@ -58,7 +58,8 @@ class JobRequest(models.Model):
 class Job(models.Model):
     """One action of one job request. `attempt` is the newest attempt's number, 0 before the first.
 
-    A job in succeeded/reused never ran: `reused` is the job whose run serves in its place.
+    A job in succeeded/reused never ran: `reused` is the job whose run serves in its place. `code_*` say where
+    the code of a reusable action was when the job was asked for; they are empty for every other action.
     """
 
     job_id = models.CharField(max_length=26, unique=True)
@@ -72,6 +73,9 @@ class Job(models.Model):
         "self", symmetrical=False, related_name="dependents"
     )
     reused = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="+")
+    code_repo = models.CharField(max_length=300, blank=True)
+    code_tag = models.CharField(max_length=200, blank=True)
+    code_commit = models.CharField(max_length=40, blank=True)
     state = models.CharField(max_length=10)
     reason = models.CharField(max_length=30)
     attempt = models.PositiveSmallIntegerField(default=0)
