@@ -31,7 +31,7 @@ def options(
         bool | None, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = None,
 ) -> None:
-    """Commands for researchers: check, request, status, cancel. For services: agent, controller."""
+    """Commands for researchers: init, check, request, status, cancel. For services: agent, controller."""
 
 
 @app.command()
@@ -76,8 +76,15 @@ def _demo() -> None:
     app.command()(demo.demo)
 
 
+def _init() -> None:
+    from jobrunner.cli import init
+
+    app.command(no_args_is_help=True)(init.init)
+
+
 _GROUPS: Final[dict[str, Callable[[], None]]] = {
     "check": lambda: None,
+    "init": _init,
     "request": _researcher,
     "status": _researcher,
     "cancel": _researcher,

@@ -1,0 +1,5 @@
+#!/bin/sh
+# Runs the tests in the image that the actions use. `jobrunner run` has built it.
+set -eu
+cd "$(dirname "$0")/.."
+docker run --rm --network none --volume "$PWD:/workspace:ro" jobrunner/python:v2 tests/test_rounding.py
