@@ -1,6 +1,7 @@
 """`jobrunner init`: begin a study from a small complete one."""
 
 import difflib
+import json
 import os
 import shlex
 import subprocess
@@ -10,9 +11,12 @@ from typing import Annotated, Final
 import typer
 
 from jobrunner.cli.errors import Stop
+from jobrunner.pipeline.schema import json_schema
 from jobrunner.templates import TEMPLATES, TemplateProblem, copy
 
 _DEFAULT: Final = "python"
+# What .vscode/settings.json of every template names.
+_SCHEMA: Final = ".vscode/project-yaml.schema.json"
 
 
 def init(
@@ -48,6 +52,7 @@ def init(
     target = Path(place)
     try:
         copy(name, target)
+        _write_schema(target / _SCHEMA)
     except TemplateProblem as problem:
         raise Stop(f"init: {problem}") from problem
     print(f"Made a study in {place}, from the template {name}: {TEMPLATES[name]}.")
@@ -65,6 +70,14 @@ def _require_template(name: str) -> None:
     close = difflib.get_close_matches(name.lower(), TEMPLATES, n=1)
     meant = f" Did you mean {close[0]}?" if close else ""
     raise Stop(f"init: there is no template {name!r}, only {', '.join(TEMPLATES)}.{meant}", 2)
+
+
+def _write_schema(path: Path) -> None:
+    """Write what `jobrunner schema` prints, with which an editor explains and completes project.yaml."""
+    try:
+        path.write_text(json.dumps(json_schema(), indent=2, ensure_ascii=True) + "\n", encoding="ascii")
+    except OSError as error:
+        raise Stop(f"init: cannot write {path}: {error.strerror}.") from error
 
 
 def _git_init(target: Path) -> bool:

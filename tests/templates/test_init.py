@@ -1,5 +1,6 @@
 """`jobrunner init`: a study out of a template, in a folder that was empty, and nowhere else."""
 
+import json
 import os
 import subprocess
 import sys
@@ -55,6 +56,8 @@ def test_a_study_has_all_that_it_needs(tmp_path: Path, name: str) -> None:
     assert made.keys() >= FOR_ALL | {"README.md", "project.yaml", "tests/run.sh", "dummy/README.md"}
     assert b"\noutput/\n" in made[".gitignore"]
     assert load(made["project.yaml"]).problems == ()
+    ((schema, for_file),) = json.loads(made[".vscode/settings.json"])["yaml.schemas"].items()
+    assert (made[schema].decode(), for_file) == (jobrunner(tmp_path, "schema").stdout, "project.yaml")
     assert "cd 'a study'\n  jobrunner check\n  jobrunner run run_all\n" in said
     assert {path: made[path] for path in files(templates.template(name))} == files(templates.template(name))
     jobrunner(tmp_path, "check", "a study/project.yaml")
@@ -165,6 +168,7 @@ def test_an_installed_wheel_has_every_file_of_every_template(tmp_path: Path) -> 
     for name in templates.TEMPLATES:
         jobrunner(tmp_path, "init", name, name, PYTHONPATH=str(tmp_path / "installed"))
         expected = {**files(templates.template("every-study")), **files(templates.template(name))}
+        expected[".vscode/project-yaml.schema.json"] = jobrunner(tmp_path, "schema").stdout.encode()
         assert files(tmp_path / name) == expected
     where = "from jobrunner import templates; print(templates.template('r'))"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "installed")}
