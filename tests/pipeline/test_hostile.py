@@ -36,7 +36,7 @@ def limit(memory: int) -> Callable[[], None]:
 
 
 def answer(text: bytes, memory: int) -> tuple[float, bool, list[str]]:
-    """Seconds of processor time of `load`, whether the file is valid, and the rules; within so much memory."""
+    """Seconds of processor time of `load`, whether it is valid, and the rules; within that memory."""
     ended = subprocess.run(
         [sys.executable, "-c", _LOAD], input=text, capture_output=True, check=False, preexec_fn=limit(memory)
     )
