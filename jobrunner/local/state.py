@@ -52,8 +52,10 @@ class State:
                     "busy", "Another `jobrunner run` is at work in this folder. Wait until it has ended."
                 ) from None
             self._empty_collected()
-            yield
-            self._empty_collected()
+            try:
+                yield
+            finally:
+                self._empty_collected()
         finally:
             os.close(lock)
 
