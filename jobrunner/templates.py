@@ -7,9 +7,9 @@ from typing import Final
 # Name of the folder, and what is in it in a few words.
 TEMPLATES: Final = MappingProxyType(
     {
-        "python": "rows out of the database, then tables, models, a figure and a report in Python",
-        "r": "rows out of the database, then tables, models and a figure in R",
-        "sql-only": "tables counted by the database itself, and no other program",
+        "python": "rows, then tables, models, a figure and a report in Python",
+        "r": "rows, then tables, models and a figure in R",
+        "sql-only": "tables counted by the database itself; no other program",
     }
 )
 # What every study gets beside its template: editor, git and workflow settings.

@@ -29,9 +29,9 @@ def init(
 
     \b
     TEMPLATE is one of these; python if you name none:
-      python    rows out of the database, then tables, models, a figure and a report in Python
-      r         rows out of the database, then tables, models and a figure in R
-      sql-only  tables counted by the database itself, and no other program
+      python    rows, then tables, models, a figure and a report in Python
+      r         rows, then tables, models and a figure in R
+      sql-only  tables counted by the database itself; no other program
 
     DIR is a folder that is new or empty. Nothing is ever written over. Each study has made-up data, so
     that all of it runs on your own machine, tests, and a README that says what to change first.
