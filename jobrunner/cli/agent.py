@@ -1,5 +1,6 @@
 """`jobrunner agent`: the service inside the data centre."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -85,6 +86,9 @@ def run(policy: PolicyFile) -> None:
 
     `agent drain` or TERM lets running jobs finish, `agent abort` or a second TERM ends them.
     """
+    # structlog brings rich along where it is: 4 MiB of which a log of JSON lines has no use.
+    sys.modules["rich"] = None  # type: ignore[assignment]
+
     from jobrunner.agent.journal import JournalProblem
     from jobrunner.agent.policy import PolicyProblem
     from jobrunner.agent.service import AlreadyRunning, serve
