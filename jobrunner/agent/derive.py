@@ -14,12 +14,11 @@ from jobrunner.agent.outcome import end
 from jobrunner.agent.policy import ImageSection, Policy
 from jobrunner.pipeline import RUNTIMES, Action, load
 from jobrunner.pipeline.reusable import ReusableActionProblem, is_reusable
+from jobrunner.pipeline.starting import image_name, is_too_long
 from jobrunner.study.reusable import ReusableSource
 from jobrunner.sync.vocabulary import Reason
 
 PIPELINE_LIMIT: Final = 5_000_001
-_ARGV_LIMIT: Final = 2**20
-_CONFIG_LIMIT: Final = 120 * 1024
 _ACTION_FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -65,9 +64,7 @@ def derive(
     image, section = _image(action, policy)
     argv = action.command()
     dataset = _dataset(action, image, section, policy) if action.is_database_action else None
-    if sum(len(word.encode("utf-8")) + 1 for word in argv) > _ARGV_LIMIT or (
-        action.config and len(argv[-1].encode("utf-8")) > _CONFIG_LIMIT
-    ):
+    if is_too_long(action, argv):
         raise end(Reason.PIPELINE_INVALID, "PS036", "The command with its config is too long to be started.")
     return Derived(
         image=image,
@@ -92,9 +89,7 @@ def _borrowed(action: Action, source: ReusableSource) -> Action:
 def _image(action: Action, policy: Policy) -> tuple[str, ImageSection]:
     if action.image not in RUNTIMES:
         raise end(Reason.IMAGE_NOT_ALLOWED, "name", f"{action.image} is retired and can no longer run.")
-    # Study repositories rely on `latest` meaning v1 (project-yaml.md section 6 item 3).
-    version = "v1" if action.image_version == "latest" else action.image_version
-    name = f"{action.image}:{version}"
+    name = image_name(action)
     section = policy.images.get(name)
     if section is None:
         raise end(Reason.IMAGE_NOT_ALLOWED, "name", f"The policy of this site names no image for {name}.")

@@ -9,7 +9,6 @@ from jobrunner.agent.dispatch import checking_uid_of
 from jobrunner.agent.journal import Attempt, Step
 from jobrunner.agent.outcome import Outcome, end
 from jobrunner.executors.base import ActionRun, Executor
-from jobrunner.privacy.alike import shown
 from jobrunner.privacy.areas import Areas
 from jobrunner.privacy.checking import Checker, Coming, check_files
 from jobrunner.privacy.collect import OutputsMissing, OutputsRefused, collect
@@ -126,9 +125,9 @@ class Results:
                 facts["actions"],
             )
         except OutputsMissing as missing:
-            raise end(Reason.OUTPUTS_MISSING, "", "\n".join(_missing(missing))) from missing
+            raise end(Reason.OUTPUTS_MISSING, "", "\n".join(missing.sentences())) from missing
         except OutputsRefused as refused:
-            raise end(Reason.OUTPUTS_REFUSED, "", "\n".join(_refused(refused))) from refused
+            raise end(Reason.OUTPUTS_REFUSED, "", "\n".join(refused.sentences())) from refused
         return collection
 
     def keep_failure(self, attempt: Attempt, run: ActionRun, outcome: Outcome) -> None:
@@ -150,7 +149,7 @@ class Results:
         try:
             self.areas.publish(record, backend=self._backend, actions=attempt.facts["actions"])
         except OutputsRefused as refused:
-            raise end(Reason.OUTPUTS_REFUSED, "", "\n".join(_refused(refused))) from refused
+            raise end(Reason.OUTPUTS_REFUSED, "", "\n".join(refused.sentences())) from refused
 
     def _save_log(self, folder: RunFolder, run: ActionRun) -> None:
         with folder.log.open("wb") as file:
@@ -160,19 +159,6 @@ class Results:
 def _append(folder: RunFolder, lines: Iterable[str]) -> None:
     with folder.log.open("ab") as file:
         file.writelines(f"[jobrunner] {line}\n".encode("utf-8", "backslashreplace") for line in lines)
-
-
-def _missing(missing: OutputsMissing) -> list[str]:
-    lines = []
-    for pattern in missing.patterns:
-        alike = missing.alike.get(pattern, ())
-        hint = f" Files that look alike: {', '.join(shown(path) for path in alike)}." if alike else ""
-        lines.append(f"No file matches the output {shown(pattern)}.{hint}")
-    return [*lines, *missing.oddities]
-
-
-def _refused(refused: OutputsRefused) -> list[str]:
-    return [f"Output {shown(path) if path else '(all)'} was refused: {why}." for path, why in refused.refused]
 
 
 def _facts(attempt: Attempt, reason: Reason) -> RunFacts:

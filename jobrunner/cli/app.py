@@ -31,7 +31,7 @@ def options(
         bool | None, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = None,
 ) -> None:
-    """Commands for researchers: check, request, status, cancel. For services: agent, controller."""
+    """For researchers: init, check, plan, run, request, status, cancel. For services: agent, controller."""
 
 
 @app.command(
@@ -80,18 +80,34 @@ def _researcher() -> None:
         app.command()(command)
 
 
+def _run() -> None:
+    from jobrunner.cli import run
+
+    for command in (run.run, run.plan):
+        app.command()(command)
+
+
 def _demo() -> None:
     from jobrunner.cli import demo
 
     app.command()(demo.demo)
 
 
+def _init() -> None:
+    from jobrunner.cli import init
+
+    app.command(no_args_is_help=True)(init.init)
+
+
 _GROUPS: Final[dict[str, Callable[[], None]]] = {
     "check": lambda: None,
+    "init": _init,
     "schema": _schema,
     "request": _researcher,
     "status": _researcher,
     "cancel": _researcher,
+    "run": _run,
+    "plan": _run,
     "agent": _agent,
     "controller": _controller,
     "approval": _approval,

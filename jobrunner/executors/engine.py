@@ -58,6 +58,20 @@ class Engine:
                 return None
         return found if found.get("Id") == image_id else None
 
+    def id_of(self, name: str) -> str | None:
+        """Id of the image that has this name and tag now; None when none has."""
+        with _errors("look for the image"):
+            try:
+                return str(self._client.inspect_image(name)["Id"])
+            except docker.errors.ImageNotFound:
+                return None
+
+    def capacity(self) -> tuple[int, int]:
+        """Cores, and bytes of memory, of the machine that the engine runs on."""
+        with _errors("ask for its size"):
+            info = self._client.info()
+            return int(info["NCPU"]), int(info["MemTotal"])
+
     def make_volume(self, name: str, options: Mapping[str, str], labels: Mapping[str, str]) -> None:
         """Make a volume of the local driver. Raises SandboxRefused when another one has this name."""
         with _errors("make the volume"):

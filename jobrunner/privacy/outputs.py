@@ -22,6 +22,15 @@ class OutputsMissing(Exception):
         self.oddities = tuple(oddities)
         super().__init__("no file matches: " + ", ".join(self.patterns))
 
+    def sentences(self) -> list[str]:
+        """What is missing, in whole sentences for the job's log."""
+        lines = []
+        for pattern in self.patterns:
+            alike = self.alike.get(pattern, ())
+            hint = f" Files that look alike: {', '.join(shown(path) for path in alike)}." if alike else ""
+            lines.append(f"No file matches the output {shown(pattern)}.{hint}")
+        return [*lines, *self.oddities]
+
 
 class OutputsRefused(Exception):
     """Files that may not be kept: the reason outputs_refused. `refused`: pairs (path, why).
@@ -32,6 +41,12 @@ class OutputsRefused(Exception):
     def __init__(self, refused: Sequence[tuple[str, str]]) -> None:
         self.refused = tuple(refused)
         super().__init__("; ".join(f"{shown(path)}: {why}" for path, why in self.refused[:20]))
+
+    def sentences(self) -> list[str]:
+        """What was refused and why, in whole sentences for the job's log."""
+        return [
+            f"Output {shown(path) if path else '(all)'} was refused: {why}." for path, why in self.refused
+        ]
 
 
 class CollectorFailed(Exception):
