@@ -288,6 +288,18 @@ def parse_policy(raw: bytes, path: Path) -> Policy:
     return policy
 
 
+def database_of(path: Path) -> Database:
+    """The database that a policy file declares, without its keys and secrets; raises PolicyProblem."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise PolicyProblem(f"{path} cannot be read; write one with `jobrunner agent init`.") from error
+    site = Site(parse_policy(raw, path), hashlib.sha256(raw).hexdigest(), path.resolve().parent)
+    if site.database is None:
+        raise PolicyProblem(f"{path} has no [database]; declare one first.")
+    return site.database
+
+
 def load_site(path: Path) -> Site:
     """Read and check the policy file and the files that it names; raises PolicyProblem."""
     try:

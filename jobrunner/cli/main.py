@@ -76,6 +76,12 @@ def _demo() -> None:
     app.command()(demo.demo)
 
 
+def _dummy() -> None:
+    from jobrunner.cli import dummy
+
+    app.command()(dummy.dummy)
+
+
 _GROUPS: Final[dict[str, Callable[[], None]]] = {
     "check": lambda: None,
     "request": _researcher,
@@ -85,6 +91,7 @@ _GROUPS: Final[dict[str, Callable[[], None]]] = {
     "controller": _controller,
     "approval": _approval,
     "demo": _demo,
+    "dummy": _dummy,
 }
 
 
