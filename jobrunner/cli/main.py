@@ -82,6 +82,12 @@ def _dummy() -> None:
     app.command()(dummy.dummy)
 
 
+def _images() -> None:
+    from jobrunner.cli import images
+
+    app.add_typer(images.app, name="images")
+
+
 _GROUPS: Final[dict[str, Callable[[], None]]] = {
     "check": lambda: None,
     "request": _researcher,
@@ -92,6 +98,7 @@ _GROUPS: Final[dict[str, Callable[[], None]]] = {
     "approval": _approval,
     "demo": _demo,
     "dummy": _dummy,
+    "images": _images,
 }
 
 
