@@ -235,7 +235,13 @@ def _filled(data: bytes) -> bytes:
     return data[:-1025] + b"x" + data[-1024:]
 
 
+def _other_list_name(data: bytes) -> bytes:
+    size = len(entries(data)["jobrunner-images.json"])
+    return image_bundle.header("images.json", size) + data[512:]
+
+
 CHANGES: dict[str, Callable[[bytes], bytes]] = {
+    "a list of another name": _other_list_name,
     "a link": _link,
     "a tag of others": _renamed_tag,
     "one more entry": _more,
@@ -324,6 +330,29 @@ def test_layers_that_the_config_does_not_name_are_refused(tmp_path: Path) -> Non
     place = tmp_path / "import"
     place.mkdir()
     assert "names other layers" in refused(place, data)
+
+
+@pytest.mark.unit
+def test_one_name_for_two_images_is_refused(tmp_path: Path) -> None:
+    archive, _ = make_archive(tmp_path / "made", "a:v1", b"good")
+    image = image_bundle.describe("a:v1", archive)
+    found = entries(archive.read_bytes())
+    found.pop("manifest.json")
+    lists = [image], [image, image]
+    good, doubled = (
+        as_tar(
+            {
+                "jobrunner-images.json": image_bundle.listing(images),
+                "manifest.json": image_bundle.docker_listing(images),
+                **found,
+            }
+        )
+        for images in lists
+    )
+    place = tmp_path / "import"
+    place.mkdir()
+    assert "its list cannot be read" in refused(place, doubled)
+    passes(place, good)
 
 
 @pytest.mark.unit
