@@ -8,7 +8,8 @@ import hashlib
 import os
 import re
 import subprocess
-from typing import Final
+import time
+from typing import Final, TypeVar
 
 from jobrunner.agent.outcome import end
 from jobrunner.agent.policy import PolicyProblem, Site, check_private
@@ -16,8 +17,11 @@ from jobrunner.sync.approvals import NAMESPACE, Payload, read_envelope
 from jobrunner.sync.messages import Malformed, Offer
 from jobrunner.sync.vocabulary import Reason
 
+V = TypeVar("V")
+
 _DEADLINE_S: Final = 10
-_MOST_NAMES: Final = 1000
+_MOST_REMEMBERED: Final = 1000
+_VERIFIED_FOR_S: Final = 10.0
 _ENVIRONMENT: Final = {"PATH": "/usr/bin:/bin:/usr/local/bin", "LC_ALL": "C", "TZ": "UTC"}
 _PRINCIPAL: Final = re.compile(r"[A-Za-z0-9._@+-]{1,200}")
 _PLAIN_LINE: Final = re.compile(r"[\t -~]*")
@@ -145,7 +149,42 @@ def _signers(payload: str, signatures: tuple[str, ...], site: Site) -> set[str]:
 
 
 def _signer(payload: bytes, signature: bytes, site: Site) -> str:
-    """Name of the allowed signer who made this signature; raises Ended when there is none."""
+    """Name of the allowed signer who made this signature; raises Ended when there is none.
+
+    The three looks of one short job are one run of ssh-keygen, unless the site's files change between them.
+    """
+    asked = _question(payload, signature, site)
+    name, until = _VERIFIED.get(asked, ("", 0.0)) if asked else ("", 0.0)
+    if _seconds() < until:
+        return name
+    began = _seconds()
+    name = _verified(payload, signature, site)
+    # ssh-keygen read the files itself: what it said is kept only if they are still those that were asked for.
+    if asked and _question(payload, signature, site) == asked:
+        _remember(_VERIFIED, asked, (name, began + _VERIFIED_FOR_S))
+    return name
+
+
+def _question(payload: bytes, signature: bytes, site: Site) -> bytes | None:
+    """Digest of all that an answer hangs on, but for the time: approval, signature, keys, revoked keys.
+
+    None when a file cannot be read; then ssh-keygen cannot read it either, and says so each time.
+    """
+    try:
+        parts = [payload, signature, site.allowed_signers.read_bytes()]
+        if site.revoked is not None:
+            parts.append(site.revoked.read_bytes())
+    except OSError:
+        return None
+    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
+
+
+def _seconds() -> float:
+    """A clock that nobody can set, and that goes on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _verified(payload: bytes, signature: bytes, site: Site) -> str:
     handle = os.memfd_create("signature")
     try:
         os.write(handle, signature)
@@ -155,12 +194,12 @@ def _signer(payload: bytes, signature: bytes, site: Site) -> str:
         verify = ["verify", "-n", NAMESPACE, "-s", place, "-f", str(site.allowed_signers), "-I", name]
         not_revoked = [] if site.revoked is None else ["-r", str(site.revoked)]
         if _ssh_keygen([*verify, *not_revoked], handle, payload).returncode == 0:
-            _remember(signature, name)
+            _remember(_NAMES, signature, name)
             return name
         if known is not None:
             # The site's files may have changed since: look as if for the first time, for the true reason.
             _NAMES.pop(signature, None)
-            return _signer(payload, signature, site)
+            return _verified(payload, signature, site)
         if not_revoked and _ssh_keygen(verify, handle, payload).returncode == 0:
             raise end(Reason.APPROVAL_INVALID, "revoked", "A signature is by a revoked key.")
         raise end(Reason.APPROVAL_INVALID, "bad_signature", "A signature does not fit the approval.")
@@ -169,13 +208,15 @@ def _signer(payload: bytes, signature: bytes, site: Site) -> str:
 
 
 _NAMES: Final[dict[bytes, str]] = {}
-"""Whose name to verify a signature under, as found before; the verification itself is never skipped."""
+"""Whose name to verify a signature under, as found before."""
+_VERIFIED: Final[dict[bytes, tuple[str, float]]] = {}
+"""Who signed, by `_question`, and until when that counts: dates in the signers' file may pass meanwhile."""
 
 
-def _remember(signature: bytes, name: str) -> None:
-    if len(_NAMES) >= _MOST_NAMES:
-        _NAMES.clear()
-    _NAMES[signature] = name
+def _remember(memory: dict[bytes, V], key: bytes, value: V) -> None:
+    if len(memory) >= _MOST_REMEMBERED:
+        memory.clear()
+    memory[key] = value
 
 
 def _principal(place: str, handle: int, site: Site) -> str:

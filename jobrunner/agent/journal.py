@@ -7,7 +7,7 @@ that reports it are one transaction, so a kill between any two instructions lose
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -382,14 +382,18 @@ class Journal:
                 (clock.now(), job_id, attempt, reason, detail, message),
             )
 
+    def count_ended(self, reasons: Collection[Reason]) -> int:
+        """How many jobs have an attempt that ended for one of these reasons."""
+        query = (
+            "SELECT DISTINCT job_id FROM attempts "
+            "WHERE json_extract(outcome, '$.reason') IN (SELECT value FROM json_each(?))"
+        )
+        return len(self._connection().execute(query, (json.dumps(sorted(reasons)),)).fetchall())
+
     def incidents(self, limit: int) -> list[tuple[int, str | None, int | None, str, str, str]]:
         """Newest first: second, job id, attempt, reason, detail, message."""
-        return (
-            self._connection()
-            .execute(
-                "SELECT second, job_id, attempt, reason, detail, message FROM incidents "
-                "ORDER BY number DESC LIMIT ?",
-                (limit,),
-            )
-            .fetchall()
+        query = (
+            "SELECT second, job_id, attempt, reason, detail, message FROM incidents "
+            "ORDER BY number DESC LIMIT ?"
         )
+        return self._connection().execute(query, (limit,)).fetchall()

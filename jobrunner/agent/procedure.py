@@ -23,7 +23,7 @@ from jobrunner.agent.attempt_values import (
 from jobrunner.agent.derive import derive
 from jobrunner.agent.dispatch import Closed, Desk
 from jobrunner.agent.journal import Attempt, Journal, Step
-from jobrunner.agent.outcome import Ended, Outcome, end
+from jobrunner.agent.outcome import Ended, Outcome, end, is_incident
 from jobrunner.agent.pins import Pins
 from jobrunner.agent.policy import Site
 from jobrunner.agent.report import Reporter
@@ -352,13 +352,14 @@ class Procedure:
                 finished=attempt.facts.get("finished"),
             )
         tools.journal.advance(attempt, Step.CLEAN_UP, outcome=outcome, event=event)
-        tools.journal.note(
-            outcome.reason.value,
-            outcome.detail,
-            outcome.message,
-            job_id=attempt.job_id,
-            attempt=attempt.number,
-        )
+        if is_incident(outcome):
+            tools.journal.note(
+                outcome.reason.value,
+                outcome.detail,
+                outcome.message,
+                job_id=attempt.job_id,
+                attempt=attempt.number,
+            )
         tools.told(True)
 
     def _keep_failure(self, attempt: Attempt, outcome: Outcome) -> None:

@@ -164,7 +164,6 @@ class Agent:
         finally:
             self._forget_worker(attempt)
         self._desk.give_back(attempt.facts["slot"])
-        self._make_ready()
 
     def _make_ready(self) -> None:
         try:

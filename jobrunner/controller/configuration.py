@@ -3,6 +3,7 @@
 Nothing here touches Django, so that a wrong setting is told in one sentence before Django starts.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,11 @@ _DATABASE_URL: Final = "DATABASE_URL"
 MODES: Final = ("production", "dev", "test")
 _MIN_KEY_LENGTH: Final = 50
 _LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "[::1]")
+_MAX_CONTACT_NAME: Final = 100
+_MAX_CONTACT_LINK: Final = 300
+# An address and nothing after it: a link to it must not fill in a letter.
+_MAIL_LINK: Final = re.compile(r"mailto:[A-Za-z0-9._+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
+_WEB_LINK: Final = re.compile(r"https://[\x21-\x7e]+")
 
 
 class ConfigurationProblem(Exception):
@@ -26,13 +32,22 @@ class ConfigurationProblem(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Contact:
+    """Whom the public can ask: plain text, and a link that begins with `mailto:` or `https://`."""
+
+    name: str
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
 class Configuration:
     """The controller's settings.
 
     `data` holds the secret key, the git mirrors and, unless `database_url` names another place, the database;
     without it nothing is kept (type checks, in-process tests). `git_prefixes` are the repository addresses
     that may be asked for. `proxies` are the addresses of reverse proxies; what they say in X-Forwarded-For
-    counts. A peer that takes nothing of its answer for `patience_s` is cut off. Seconds are whole.
+    counts. A peer that takes nothing of its answer for `patience_s` is cut off. `contact` stands on the page
+    about this site. Seconds are whole.
     """
 
     mode: str = "test"
@@ -52,6 +67,7 @@ class Configuration:
     stream_viewers_of_one_address: int = 50
     stream_heartbeat_s: int = 15
     patience_s: int = 30
+    contact: Contact | None = None
 
     @property
     def database_file(self) -> Path | None:
@@ -102,26 +118,45 @@ def from_environment(environment: Mapping[str, str]) -> Configuration:
             environment, "STREAM_HEARTBEAT_SECONDS", default.stream_heartbeat_s, lowest=1, highest=60
         ),
         patience_s=_number(environment, "PATIENCE_SECONDS", default.patience_s, lowest=1, highest=300),
+        contact=_contact(environment),
     )
 
 
 def check(configuration: Configuration, secret_key: str) -> None:
     """Raise ConfigurationProblem for the first setting that is not safe to serve with (threats.md P17)."""
+    check_values(configuration)
+    check_key(configuration, secret_key)
+    check_hosts(configuration)
+
+
+def check_values(configuration: Configuration) -> None:
+    """What every command needs; raises ConfigurationProblem."""
     if configuration.data is None:
         raise ConfigurationProblem("DATA", "name the folder that holds the controller's data.")
     for prefix in configuration.git_prefixes:
         _check_git_prefix(prefix, configuration.mode)
-    if configuration.mode != "production":
-        return
-    if configuration.debug:
+    if configuration.debug and configuration.mode == "production":
         raise ConfigurationProblem("DEBUG", "must be off in production; its error pages show secrets.")
-    if len(secret_key) < _MIN_KEY_LENGTH:
+
+
+def check_key(configuration: Configuration, secret_key: str) -> None:
+    """The key that signs attempt tokens; raises ConfigurationProblem."""
+    if configuration.mode == "production" and len(secret_key) < _MIN_KEY_LENGTH:
         raise ConfigurationProblem(
             "SECRET_KEY_FILE",
             f"holds fewer than {_MIN_KEY_LENGTH} characters; delete it and a new one is made.",
         )
+
+
+def check_hosts(configuration: Configuration) -> None:
+    """The names under which it is served, which no other command needs; raises ConfigurationProblem."""
+    if configuration.mode != "production":
+        return
     if not configuration.hosts or "*" in configuration.hosts:
-        raise ConfigurationProblem("HOSTS", "list the host names under which people reach this controller.")
+        raise ConfigurationProblem(
+            "HOSTS",
+            "list the host names under which people reach this controller, such as jobs.example.org.",
+        )
 
 
 def _check_git_prefix(prefix: str, mode: str) -> None:
@@ -134,6 +169,38 @@ def _check_git_prefix(prefix: str, mode: str) -> None:
         raise ConfigurationProblem(
             "GIT_PREFIXES", f"{prefix} is neither https nor http on a loopback address."
         )
+
+
+def _contact(environment: Mapping[str, str]) -> Contact | None:
+    name = environment.get(PREFIX + "CONTACT_NAME", "")
+    link = environment.get(PREFIX + "CONTACT_LINK", "")
+    if not name and not link:
+        return None
+    if not name.strip() or not name.isprintable() or len(name) > _MAX_CONTACT_NAME:
+        raise ConfigurationProblem(
+            "CONTACT_NAME",
+            f"name who answers questions, in one line of at most {_MAX_CONTACT_NAME} characters.",
+        )
+    if not _is_contact_link(link):
+        raise ConfigurationProblem(
+            "CONTACT_LINK",
+            "must be `mailto:` with one mail address, or an https address without a user name.",
+        )
+    return Contact(name.strip(), link)
+
+
+def _is_contact_link(link: str) -> bool:
+    if len(link) > _MAX_CONTACT_LINK:
+        return False
+    if _MAIL_LINK.fullmatch(link):
+        return True
+    if not _WEB_LINK.fullmatch(link):
+        return False
+    try:
+        parts = urlsplit(link)
+    except ValueError:
+        return False
+    return bool(parts.hostname) and "@" not in parts.netloc
 
 
 def _words(environment: Mapping[str, str], name: str, default: tuple[str, ...]) -> tuple[str, ...]:

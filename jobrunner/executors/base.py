@@ -381,7 +381,7 @@ class Executor(Protocol):
         ...
 
     def make_ready(self, limits: Limits) -> None:
-        """Make ahead what later runs with these limits will need. For a moment when nobody waits."""
+        """Make ahead what all runs with these limits will need."""
         ...
 
     def find(self, agent_id: str) -> list[Found]:

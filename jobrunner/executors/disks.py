@@ -1,4 +1,4 @@
-"""Empty disk images for attempts: sparse ext4 files, a few of them made ahead.
+"""Empty disk images for attempts: sparse ext4 files, copies of one that nobody ever mounts.
 
 The file bounds bytes and inodes under every runtime. A disk is used by one attempt and then
 deleted; nothing of it ever reaches another one.
@@ -7,7 +7,6 @@ deleted; nothing of it ever reaches another one.
 import errno
 import fcntl
 import os
-import secrets
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,30 +18,30 @@ from jobrunner.executors.base import Limits, SandboxRefused
 _MKFS_DEADLINE_S: Final = 120
 
 
-def take(pool: Path, limits: Limits, destination: Path) -> None:
-    """Put an empty disk of this size at `destination`, ready made where there is one.
+def take(blanks: Path, limits: Limits, destination: Path) -> None:
+    """Put an empty disk of this size at `destination`.
 
-    Raises SandboxRefused when the host has no room for a full disk, OSError when mkfs fails.
+    Raises SandboxRefused when the host has no room for a full disk, OSError when it cannot be made.
     """
     # One at a time: two that look for room at the same moment would both find the same.
-    with _locked(pool):
+    with _locked(blanks):
         check_room(destination.parent.parent, limits)
-        ready = next(pool.glob(f"{_kind(limits)}-*.img"), None)
-        (ready or _make(pool, limits)).rename(destination)
+        blank = _blank(blanks, limits)
+        half = blanks / f"{destination.parent.name}.new"
+        _copy(blank, half)
+        half.rename(destination)
 
 
-def fill(pool: Path, limits: Limits, count: int) -> None:
-    """Make disks ahead until there are `count` of this size. Half-made ones of a killed agent go."""
-    for missing in range(count - len(list(pool.glob(f"{_kind(limits)}-*.img")))):
-        del missing
-        made = _make(pool, limits)
-        made.rename(made.with_suffix(".img"))
+def make_ready(blanks: Path, limits: Limits) -> None:
+    """Make the blank of this size now. Raises OSError."""
+    with _locked(blanks):
+        _blank(blanks, limits)
 
 
-def drop_half_made(pool: Path) -> None:
-    """Delete what a killed agent left half made. Only while nobody makes disks here."""
-    for half in pool.glob("*.new"):
-        half.unlink(missing_ok=True)
+def clear(blanks: Path) -> None:
+    """Delete blanks, which another version may have made, and what a killed agent left half made."""
+    for file in blanks.iterdir():
+        file.unlink()
 
 
 def check_room(attempts: Path, limits: Limits) -> None:
@@ -83,8 +82,8 @@ def _free(folder: Path) -> int:
 
 
 @contextmanager
-def _locked(pool: Path) -> Iterator[None]:
-    lock = os.open(pool, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _locked(blanks: Path) -> Iterator[None]:
+    lock = os.open(blanks, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -92,17 +91,59 @@ def _locked(pool: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _kind(limits: Limits) -> str:
-    return f"{limits.disk}-{limits.inodes}"
+def _blank(blanks: Path, limits: Limits) -> Path:
+    blank = blanks / f"{limits.disk}-{limits.inodes}.img"
+    if not blank.exists():
+        half = blank.with_suffix(".new")
+        _make_file_system(half, limits)
+        half.rename(blank)
+    return blank
 
 
-def _make(pool: Path, limits: Limits) -> Path:
-    path = pool / f"{_kind(limits)}-{secrets.token_hex(8)}.new"
+def _new_file(path: Path, size: int) -> int:
+    path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    os.truncate(descriptor, size)
+    return descriptor
+
+
+def _copy(blank: Path, path: Path) -> None:
+    """Copy what is written of a sparse file: a few hundred KiB, whatever its size."""
+    source = os.open(blank, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.truncate(descriptor, limits.disk)
+        target = _new_file(path, os.fstat(source).st_size)
+        try:
+            for start, end in _written(source):
+                _copy_range(source, target, start, end)
+        finally:
+            os.close(target)
     finally:
-        os.close(descriptor)
+        os.close(source)
+
+
+def _written(descriptor: int) -> Iterator[tuple[int, int]]:
+    end = 0
+    while True:
+        try:
+            start = os.lseek(descriptor, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            return  # nothing but a hole up to the end
+        end = os.lseek(descriptor, start, os.SEEK_HOLE)
+        yield start, end
+
+
+def _copy_range(source: int, target: int, start: int, end: int) -> None:
+    while start < end:
+        copied = os.copy_file_range(source, target, end - start, start, start)
+        if copied == 0:
+            raise OSError(errno.EIO, "the blank disk ended before its time")
+        start += copied
+
+
+def _make_file_system(path: Path, limits: Limits) -> None:
+    os.close(_new_file(path, limits.disk))
     command = ["mkfs.ext4", "-q", "-F", "-b", "4096", "-m", "0", "-N", str(limits.inodes)]
     # No journal: a disk that was in use at a power cut is never used again.
     command += ["-O", "^has_journal,^resize_inode", "-E", "lazy_itable_init=1,nodiscard", str(path)]
@@ -118,4 +159,3 @@ def _make(pool: Path, limits: Limits) -> Path:
         path.unlink(missing_ok=True)
         reason = done.stderr.decode(errors="replace").strip()[:500]
         raise OSError(errno.EIO, f"mkfs.ext4 could not make the disk of an attempt: {reason}")
-    return path

@@ -38,15 +38,14 @@ _PREPARED_AT_ONCE: Final = len(JOB_UIDS)
 class DockerExecutor(Executor):
     """Runs attempts with the Docker engine of this host. Safe to use from several threads.
 
-    `work` holds the disks of the attempts and belongs to this agent alone. `pool_size` empty disks
-    of each size in use are kept ready. `engine_url` is another engine than that of the usual socket.
+    `work` holds the disks of the attempts and belongs to this agent alone. `engine_url` is another engine
+    than that of the usual socket.
     Raises SandboxRefused when `work` or the engine cannot be used, EngineError when there is no engine.
     """
 
-    def __init__(self, work: Path, pool_size: int = 2, engine_url: str | None = None) -> None:
+    def __init__(self, work: Path, engine_url: str | None = None) -> None:
         workspace.open_work(work)
         self._work = work
-        self._pool_size = pool_size
         self._engine = Engine(engine_url)
         # Name and id of containers that this process made, compared with the profile, and did not start yet.
         self._made: dict[str, str] = {}
@@ -65,8 +64,8 @@ class DockerExecutor(Executor):
 
     def make_ready(self, limits: Limits) -> None:
         """See base.Executor."""
-        with _host("make disks"):
-            disks.fill(self._work / "pool", limits, self._pool_size)
+        with _host("make the disk that all others are copies of"):
+            disks.make_ready(self._work / "blanks", limits)
 
     def image_present(self, image_id: str) -> bool:
         """See base.Executor."""

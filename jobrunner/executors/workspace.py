@@ -2,7 +2,7 @@
 
 <work>/attempts/<name>/   agent (a link that names the owner), disk.img, disk/ (mount point), ready, late,
                           database/ (database_view.py, for a run with one)
-<work>/pool/              disks made ahead
+<work>/blanks/            an empty disk of each size, to be copied
 <work>/uids/<uid>         a link that names the attempt which has this uid now
 
 Only names of attempts stand in these paths, since a job can read them in mountinfo.
@@ -76,10 +76,10 @@ def open_work(work: Path) -> None:
         check_mountable(work)
     except ValueError as error:
         raise SandboxRefused("sandbox", f"the work folder cannot be used: {error}") from error
-    for folder in ("attempts", "pool", "uids"):
+    for folder in ("attempts", "blanks", "uids"):
         (work / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
     work.chmod(0o700)
-    disks.drop_half_made(work / "pool")
+    disks.clear(work / "blanks")
 
 
 def claim(space: Workspace, run: ActionRun) -> None:
@@ -102,7 +102,7 @@ def make_disk(space: Workspace, run: ActionRun) -> None:
     Raises SandboxRefused, OSError.
     """
     if not space.image.exists():
-        disks.take(space.work / "pool", run.limits, space.image)
+        disks.take(space.work / "blanks", run.limits, space.image)
     space.disk.mkdir(mode=0o700, exist_ok=True)
     if not mounts.is_mounted(space.disk):
         if mounts.is_attached(space.image):

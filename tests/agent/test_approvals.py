@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,55 @@ def test_a_revocation_file_that_is_none_lets_nothing_pass(
     (site_folder / "revoked").write_text("this is no list of keys\n")
     site = make_site(approvals__revoked="revoked")
     assert refusal(site, offer(approval=envelope(payload(), alice))) == ("approval_invalid", "revoked")
+
+
+def test_a_key_that_is_revoked_between_two_looks_counts_no_more(
+    make_site: MakeSite, site_folder: Path, alice: Approver
+) -> None:
+    site_folder.mkdir()
+    (site_folder / "revoked").write_text("")
+    site = make_site(approvals__revoked="revoked")
+    made = offer(approval=envelope(payload(), alice))
+    check(site, made)
+    check(site, made)
+    (site_folder / "revoked").write_text(alice.public + "\n")
+    assert refusal(site, made) == ("approval_invalid", "revoked")
+
+
+def test_a_key_that_is_taken_from_the_list_between_two_looks_counts_no_more(
+    make_site: MakeSite, alice: Approver, bob: Approver
+) -> None:
+    site = make_site()
+    made = offer(approval=envelope(payload(), alice))
+    check(site, made)
+    check(site, made)
+    site.allowed_signers.write_text(bob.line())
+    assert refusal(site, made) == ("approval_invalid", "unknown_key")
+    site.allowed_signers.unlink()
+    assert refusal(site, made) == ("approval_invalid", "unknown_key")
+
+
+def test_a_good_look_does_not_carry_another_text_under_the_same_signature(
+    make_site: MakeSite, alice: Approver
+) -> None:
+    site = make_site()
+    good = envelope(payload(), alice)
+    check(site, offer(approval=good))
+    other = json.loads(good) | {"payload": canonical(payload(database=True))}
+    assert refusal(site, offer(approval=json.dumps(other))) == ("approval_invalid", "bad_signature")
+
+
+@pytest.mark.slow
+def test_a_key_whose_date_passes_counts_no_more_seconds_later(
+    make_site: MakeSite, alice: Approver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobrunner.agent.approvals._VERIFIED_FOR_S", 1.0)
+    last = time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + 3))
+    site = make_site(signers=alice.line(f'namespaces="jobrunner-approval",valid-before="{last}"'))
+    made = offer(approval=envelope(payload(), alice))
+    check(site, made)
+    time.sleep(5)
+    assert refusal(site, made) == ("approval_invalid", "unknown_key")
 
 
 @pytest.mark.parametrize("namespace", ["git", "file", "jobrunner-approval2", "jobrunner"])

@@ -486,6 +486,19 @@ def test_P09_no_call_of_an_agent_without_an_agents_credential(bystander: Site, c
 
 
 @pytest.mark.http
+def test_P09_the_list_of_own_requests_holds_nothing_of_others_nor_beyond_the_token(
+    site: Site, other_site: Site
+) -> None:
+    mine = site.ask("other")["request_id"]
+    other_site.ask("other")
+    narrow = site.server.create_token(site.person, other_site.project)
+    listed = [row["request_id"] for row in site.call("GET", "requests").json()["requests"]]
+    assert listed == [mine]
+    assert site.call("GET", "requests", token=narrow).json() == {"requests": []}
+    assert site.call("GET", "requests", token="jrp_rubbish").status_code == 401
+
+
+@pytest.mark.http
 def test_P09_what_a_caller_claims_about_himself_counts_for_nothing(site: Site, other_site: Site) -> None:
     request = site.ask("other")["request_id"]
     claims = {"Remote-User": site.person, "X-Forwarded-User": site.person, "X-Original-URL": "/"}

@@ -265,7 +265,7 @@ run = ActionRun(agent_id=agent, job_id=name, attempt=1, image_id=image, entrypoi
     argv=("sleep", "50"), uid=int(uid), gid=int(uid), tree=pathlib.Path(tree),
     limits=Limits(disk=64 << 20, inodes=2000, memory=256 << 20),
     database=Database("sqlite", pathlib.Path(file)))
-executor = DockerExecutor(pathlib.Path(work), pool_size=0)
+executor = DockerExecutor(pathlib.Path(work))
 if at == "link":
     os.link = die
 if at == "mount":

@@ -123,7 +123,7 @@ work, name, image, tree, uid, agent = sys.argv[1:]
 run = ActionRun(agent_id=agent, job_id=name, attempt=1, image_id=image, entrypoint=("/canary",),
     argv=("sleep", "50"), uid=int(uid), gid=int(uid), tree=pathlib.Path(tree),
     limits=Limits(disk=64 << 20, inodes=2000, memory=256 << 20))
-executor = DockerExecutor(pathlib.Path(work), pool_size=0)
+executor = DockerExecutor(pathlib.Path(work))
 executor.prepare(run)
 executor.start(run)
 os.kill(os.getpid(), signal.SIGKILL)
@@ -142,7 +142,7 @@ def test_S17_what_a_killed_agent_left_is_swept(
     executor.prepare(kept)
     executor.start(kept)
     other = canary("sleep", "50", agent_id="another-agent")
-    others = DockerExecutor(tmp_path / "other-work", pool_size=0)
+    others = DockerExecutor(tmp_path / "other-work")
     others.prepare(other)
     others.start(other)
     try:
@@ -166,7 +166,7 @@ def test_S17_a_new_agent_finds_the_run_again(
     run = canary("sleep", "2", job_id=job_id())
     executor.prepare(run)
     executor.start(run)
-    after_restart = DockerExecutor(tmp_path / "work", pool_size=0)
+    after_restart = DockerExecutor(tmp_path / "work")
     after_restart.prepare(run)
     after_restart.start(run)
     assert after_restart.wait(run).status == 0

@@ -76,7 +76,7 @@ def test_a_request_is_shown_with_states_and_sentences(site: Site) -> None:
     request = finished(site)
     text = page(site, f"/jobs/{request}")
     assert "The code needed more memory than the data centre allows." in text
-    assert "an action that it needs did not succeed" in text
+    assert "which it needs, failed (out of memory)." in text
     assert f"Study {site.project}" in text
     assert site.person in text
     assert site.commit in text
@@ -143,7 +143,7 @@ def test_a_reused_job_leads_to_the_run_that_serves_and_names_its_commit(site: Si
     second = site.ask("count")
     text = page(site, f"/jobs/{second['request_id']}")
     assert f'href="/jobs/{first["request_id"]}">The run that serves</a>' in text
-    assert f"used commit <code>{site.commit[:10]}</code>" in text
+    assert f"serves, at commit {site.commit[:12]}, the one asked for." in text
 
 
 def test_a_project_page_tells_who_allowed_what_and_all_that_was_asked(site: Site) -> None:

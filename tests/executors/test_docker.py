@@ -99,7 +99,7 @@ def test_after_a_restart_a_container_that_was_never_started_is_made_again(
     engine.create_container_from_config(labels, run.name)
     with pytest.raises(ContainerLost):
         executor.wait(run)
-    restarted = DockerExecutor(tmp_path / "work", pool_size=0)
+    restarted = DockerExecutor(tmp_path / "work")
     restarted.start(run)
     assert finish(restarted, run).json == {"0": "ours"}
     restarted.close()
@@ -297,27 +297,6 @@ def test_outputs_are_there_after_the_mount_is_lost(
     mounts.unmount(tmp_path / "work" / "attempts" / run.name / "disk")
     with executor.open_outputs(run) as folder:
         assert os.listdir(folder) == ["a"]  # noqa: PTH208
-
-
-def test_disks_are_made_ahead_and_used_once(engine: Any, canary: Canary, tmp_path: Path) -> None:
-    del engine
-    executor = DockerExecutor(tmp_path / "pooled", pool_size=2)
-    pool = tmp_path / "pooled" / "pool"
-    (pool / "half.new").touch()
-    executor.make_ready(SMALL)
-    ready = {path.name for path in pool.glob("*.img")}
-    assert len(ready) == 2
-    run = canary("exit", "0")
-    executor.prepare(run)
-    assert len(list(pool.iterdir())) == 2
-    executor.clean_up(run)
-    executor.make_ready(SMALL)
-    after = {path.name for path in pool.glob("*.img")}
-    assert len(after) == 2
-    assert len(ready & after) == 1
-    executor.close()
-    DockerExecutor(tmp_path / "pooled", pool_size=2).close()
-    assert {path.name for path in pool.iterdir()} == after, "what was half made is gone"
 
 
 def test_disks_that_could_fill_the_host_are_refused(

@@ -2,9 +2,9 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -42,11 +42,17 @@ _GIT_AT_ONCE: Final = threading.BoundedSemaphore(4)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The stored request, or a sentence that says why there is nothing to do."""
+    """The stored request, or a sentence that says why there is nothing to do.
+
+    By action, the key of what was found: a run that serves where nothing was stored (`succeeded`), and the
+    job of what was asked for, or is needed, and waits or runs already (`active`).
+    """
 
     request: JobRequest | None
     new: bool
     nothing_to_do: str | None = None
+    succeeded: Mapping[str, int] = field(default_factory=dict)
+    active: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +117,10 @@ def _store(ask: Ask, token: PersonalToken, target: Target, pipeline: Pipeline, n
     except RequestProblem as problem:
         complaints = [Complaint(word, message) for word, message in problem.problems]
         raise RequestRefused(422, complaints) from problem
+    busy = {action: active[action] for action in (*ask.actions, *planned.waits_for) if action in active}
     if planned.nothing_to_do is not None:
-        return Answer(None, new=False, nothing_to_do=planned.nothing_to_do)
+        serving = {action: succeeded[action] for action in planned.reused}
+        return Answer(None, new=False, nothing_to_do=planned.nothing_to_do, succeeded=serving, active=busy)
     check_approved(ask, target.project, tuple(planned.to_run), now=now)
     request = plant(
         ask,
@@ -125,7 +133,7 @@ def _store(ask: Ask, token: PersonalToken, target: Target, pipeline: Pipeline, n
         active=active,
         now=now,
     )
-    return Answer(request, new=True)
+    return Answer(request, new=True, active=busy)
 
 
 def _read_pipeline(ask: Ask, studies: Studies) -> Pipeline:

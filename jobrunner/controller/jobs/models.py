@@ -46,6 +46,7 @@ class JobRequest(models.Model):
             models.Index(fields=["backend", "state", "id"], name="requests_of_backend"),
             models.Index(fields=["project", "state", "id"], name="requests_of_project"),
             models.Index(fields=["project", "backend", "id"], name="requests_of_both"),
+            models.Index(fields=["person", "project", "id"], name="requests_of_person"),
             models.Index(fields=["created_at"], name="requests_by_date"),
             models.Index(fields=["finished_at"], name="requests_by_end"),
         ]
