@@ -342,6 +342,18 @@ def _reusable_address(policy: Policy) -> tuple[str, ...]:
     return () if policy.reusable_actions is None else (policy.reusable_actions.prefix,)
 
 
+def database_of(path: Path) -> Database:
+    """The database that a policy file declares, without its keys and secrets; raises PolicyProblem."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise PolicyProblem(f"{path} cannot be read; write one with `jobrunner agent init`.") from error
+    site = Site(parse_policy(raw, path), hashlib.sha256(raw).hexdigest(), path.resolve().parent)
+    if site.database is None:
+        raise PolicyProblem(f"{path} has no [database]; declare one first.")
+    return site.database
+
+
 def load_site(path: Path) -> Site:
     """Read and check the policy file and the files that it names; raises PolicyProblem."""
     try:

@@ -106,6 +106,30 @@ def run(policy: PolicyFile = POLICY) -> None:
 
 
 @app.command()
+def schema(
+    policy: PolicyFile,
+    output: Annotated[Path | None, typer.Option(help="Where to write it; else it is printed.")] = None,
+) -> None:
+    """Write the schema of this site's database for researchers: names and types only, nothing from rows."""
+    from jobrunner.agent.policy import PolicyProblem, database_of
+    from jobrunner.dummy_data.published import CannotTell, published_schema
+
+    try:
+        database = database_of(policy)
+        text = published_schema(database.kind, database.path)
+    except (PolicyProblem, CannotTell) as error:
+        raise Stop(str(error)) from error
+    if output is None:
+        print(text, end="")
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Stop(f"{output} cannot be written: {error.strerror}. Choose another place.") from error
+    print(f"Wrote {output}. Read it before you publish it: names are told as the database has them.")
+
+
+@app.command()
 def drain(
     policy: PolicyFile = POLICY,
     wait: Wait = True,

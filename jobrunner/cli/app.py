@@ -99,18 +99,32 @@ def _init() -> None:
     app.command(no_args_is_help=True)(init.init)
 
 
+def _dummy() -> None:
+    from jobrunner.cli import dummy
+
+    app.command()(dummy.dummy)
+
+
+def _images() -> None:
+    from jobrunner.cli import images
+
+    app.add_typer(images.app, name="images")
+
+
 _GROUPS: Final[dict[str, Callable[[], None]]] = {
     "check": lambda: None,
     "init": _init,
+    "run": _run,
+    "plan": _run,
+    "dummy": _dummy,
     "schema": _schema,
     "request": _researcher,
     "status": _researcher,
     "cancel": _researcher,
-    "run": _run,
-    "plan": _run,
+    "images": _images,
     "agent": _agent,
-    "controller": _controller,
     "approval": _approval,
+    "controller": _controller,
     "demo": _demo,
 }
 
