@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from benchmarks.check import check_10, check_200, check_1000, check_cold, check_corpus
 from benchmarks.idle import idle_cpu_percent, idle_rss_mib
 from benchmarks.jobs import chain10, independent20, request_to_start
 from benchmarks.measure import Measurement, keep, table
@@ -25,6 +26,11 @@ BENCHMARKS: Final[dict[str, Callable[[], Measurement]]] = {
     "viewers_500": viewers_500,
     "idle_cpu_percent": idle_cpu_percent,
     "idle_rss_mib": idle_rss_mib,
+    "check_10": check_10,
+    "check_200": check_200,
+    "check_1000": check_1000,
+    "check_corpus": check_corpus,
+    "check_cold": check_cold,
 }
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from jobrunner.agent.policy_wording import name_text
 from jobrunner.executors.database import Database, Kind, fault_of
 from jobrunner.sync.messages import Slug
 
@@ -53,11 +54,14 @@ def fault_of_section(
         return f"slots: this site runs {slots} jobs at once (limits.slots); lower it, or raise that."
     for image_id in section.images:
         if image_id not in image_ids:
-            return f"images: no entry of [images] has the id {image_id}; correct it or take it out."
+            return (
+                f"images: no entry of [images] has the id {name_text(image_id)}; correct it or take it out."
+            )
     if not section.public and not all(address.startswith("https://") for address in addresses):
         return (
-            "public: a database that is not public needs https for controller.url and git.allowed; use "
-            "that, or mark the database `public = true` if everybody may read it."
+            "public: a database that is not public needs https for controller.url, git.allowed and "
+            "reusable_actions.prefix; use that, or mark the database `public = true` if everybody may read "
+            "it."
         )
     return None
 

@@ -1,17 +1,21 @@
 """What a job is, worked out from the commit and the site's policy alone (threats.md section 6).
 
 The offer names an action; command, image, outputs, levels and needs are read from the commit's own
-project.yaml. Nothing here takes a value from the controller but the action's id.
+project.yaml, image and first words of a reusable action from its action.yaml. Nothing here takes a value
+from the controller but the action's id.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from jobrunner.agent.outcome import end
 from jobrunner.agent.policy import ImageSection, Policy
 from jobrunner.pipeline import RUNTIMES, Action, load
+from jobrunner.pipeline.reusable import ReusableActionProblem, is_reusable
 from jobrunner.pipeline.starting import image_name, is_too_long
+from jobrunner.study.reusable import ReusableSource
 from jobrunner.sync.vocabulary import Reason
 
 PIPELINE_LIMIT: Final = 5_000_001
@@ -22,7 +26,8 @@ _ACTION_FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 class Derived:
     """One action as this site will run it. `patterns` are (pattern, level as in project.yaml); `actions`
     are the ids of all actions in the file. `dataset` names the database that it may read if the approval says
-    so too; None for every action that is no database action."""
+    so too; None for every action that is no database action. `source` is where the code of a reusable action
+    comes from; None for every other action, whose code is the study's."""
 
     image: str
     image_section: ImageSection
@@ -31,13 +36,20 @@ class Derived:
     patterns: tuple[tuple[str, str], ...]
     actions: tuple[str, ...]
     dataset: str | None = None
+    source: ReusableSource | None = None
 
 
-def derive(pipeline_file: bytes, action_id: str, policy: Policy) -> Derived:
-    """The action of this name in this project.yaml.
+def derive(
+    pipeline_file: bytes,
+    action_id: str,
+    policy: Policy,
+    find_source: Callable[[Action], ReusableSource],
+) -> Derived:
+    """The action of this name in this project.yaml. `find_source` is asked for reusable actions only.
 
     Raises Ended with pipeline_invalid (the first rule's id), action_unknown, image_not_allowed (name) or
-    database_not_allowed (image, argument). Whether the approval allows the database is asked elsewhere.
+    database_not_allowed (image, argument), and whatever `find_source` raises. Whether the approval allows the
+    database is asked elsewhere.
     """
     loaded = load(pipeline_file)
     if loaded.pipeline is None:
@@ -46,6 +58,9 @@ def derive(pipeline_file: bytes, action_id: str, policy: Policy) -> Derived:
     action = loaded.pipeline.actions.get(action_id)
     if action is None or _ACTION_FILE_NAME.fullmatch(action_id) is None:
         raise end(Reason.ACTION_UNKNOWN, "", f"project.yaml at this commit has no action {action_id!r}.")
+    source = find_source(action) if is_reusable(action) else None
+    if source is not None:
+        action = _borrowed(action, source)
     image, section = _image(action, policy)
     argv = action.command()
     dataset = _dataset(action, image, section, policy) if action.is_database_action else None
@@ -59,16 +74,21 @@ def derive(pipeline_file: bytes, action_id: str, policy: Policy) -> Derived:
         patterns=action.patterns(),
         actions=tuple(loaded.pipeline.actions),
         dataset=dataset,
+        source=source,
     )
+
+
+def _borrowed(action: Action, source: ReusableSource) -> Action:
+    """The study's action with the image and the words of the reusable one."""
+    try:
+        return source.apply_to(action)
+    except ReusableActionProblem as problem:
+        raise end(Reason.PIPELINE_INVALID, problem.id, problem.message) from problem
 
 
 def _image(action: Action, policy: Policy) -> tuple[str, ImageSection]:
     if action.image not in RUNTIMES:
-        raise end(
-            Reason.IMAGE_NOT_ALLOWED,
-            "name",
-            f"Action uses the reusable action {action.image!r}, which this version cannot run yet.",
-        )
+        raise end(Reason.IMAGE_NOT_ALLOWED, "name", f"{action.image} is retired and can no longer run.")
     name = image_name(action)
     section = policy.images.get(name)
     if section is None:

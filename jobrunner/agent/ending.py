@@ -13,9 +13,12 @@ from typing import Final
 
 import structlog
 
+from jobrunner.agent.free_places import free_places
 from jobrunner.agent.journal import Attempt, Step
 from jobrunner.agent.loops import Shared
 from jobrunner.sync import outbox
+from jobrunner.sync.client import BrokenReply, Rejected, Unanswered
+from jobrunner.sync.messages import Poll
 from jobrunner.sync.vocabulary import Reason
 
 log = structlog.get_logger()
@@ -68,7 +71,19 @@ class Ending:
             self.draining = True
         log.info("draining")
         self._shared.desk.close()
+        threading.Thread(target=self._say_so, name="draining", daemon=True).start()
         self._shared.stopping.set()
+
+    def _say_so(self) -> None:
+        """Tell the controller now: the poll that it holds at this moment still says that jobs are taken."""
+        poll = Poll(accepting=False, slots=free_places(self._shared.journal, self._shared.desk))
+        try:
+            reply = self._shared.new_client().poll(poll)
+        except (BrokenReply, Rejected, Unanswered) as problem:
+            # The next poll says it again.
+            log.info("draining_not_told", problem=str(problem))
+        else:
+            self._shared.take_cancels(reply.cancels)
 
     def abort(self) -> None:
         """End what runs as well, as cancelled by the site. Whatever hangs, the agent ends within a bound."""

@@ -7,20 +7,20 @@ that reports it are one transaction, so a kill between any two instructions lose
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from jobrunner.agent import clock
+from jobrunner.agent import clock, resolutions
 from jobrunner.agent.outcome import Outcome
 from jobrunner.sync import outbox
 from jobrunner.sync.messages import Event, Offer
 from jobrunner.sync.vocabulary import ExitClass, Reason
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 _SCHEMA: Final = f"""
 CREATE TABLE attempts (
@@ -54,6 +54,7 @@ CREATE TABLE incidents (
     message TEXT NOT NULL
 ) STRICT;
 {outbox.SCHEMA};
+{resolutions.SCHEMA};
 """
 
 
@@ -167,12 +168,14 @@ class Journal:
                 for statement in _SCHEMA.split(";\n"):
                     if statement.strip():
                         connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            elif version == 1:
+                connection.execute(resolutions.SCHEMA)
             elif version != SCHEMA_VERSION:
                 raise JournalProblem(
                     f"{self._path} was written by another version of jobrunner ({version}); "
                     "run the version that wrote it until it is idle, then move the file away."
                 )
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
@@ -382,14 +385,18 @@ class Journal:
                 (clock.now(), job_id, attempt, reason, detail, message),
             )
 
+    def count_ended(self, reasons: Collection[Reason]) -> int:
+        """How many jobs have an attempt that ended for one of these reasons."""
+        query = (
+            "SELECT DISTINCT job_id FROM attempts "
+            "WHERE json_extract(outcome, '$.reason') IN (SELECT value FROM json_each(?))"
+        )
+        return len(self._connection().execute(query, (json.dumps(sorted(reasons)),)).fetchall())
+
     def incidents(self, limit: int) -> list[tuple[int, str | None, int | None, str, str, str]]:
         """Newest first: second, job id, attempt, reason, detail, message."""
-        return (
-            self._connection()
-            .execute(
-                "SELECT second, job_id, attempt, reason, detail, message FROM incidents "
-                "ORDER BY number DESC LIMIT ?",
-                (limit,),
-            )
-            .fetchall()
+        query = (
+            "SELECT second, job_id, attempt, reason, detail, message FROM incidents "
+            "ORDER BY number DESC LIMIT ?"
         )
+        return self._connection().execute(query, (limit,)).fetchall()

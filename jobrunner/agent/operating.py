@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from jobrunner.agent import clock
 from jobrunner.agent.control import NoAnswer, NotRunning, Word, say
-from jobrunner.agent.overview import running_line
+from jobrunner.agent.overview import counted, running_line
 from jobrunner.agent.policy import load_site
 
 _LOOK_EVERY_S: Final = 0.5
@@ -77,6 +77,7 @@ def _until_ended(state: Path, value: dict[str, Any]) -> Iterator[str]:
 def _still_lines(value: dict[str, Any]) -> Iterator[str]:
     running = value["running"]
     if not running:
-        yield f"Nothing runs any more; {value['waiting_events']} events wait to be sent."
+        waiting = counted(value["waiting_events"], "event")
+        yield f"Nothing runs any more; {waiting} still to be sent."
     for one in running:
         yield f"Still: {running_line(one, now=clock.now())}"

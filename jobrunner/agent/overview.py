@@ -19,6 +19,12 @@ _DOING = {
     Step.CLEAN_UP: "being cleaned up",
 }
 
+_MEANS = {
+    "paused by the controller": "It starts nothing new; what runs goes on.",
+    "draining": "It starts nothing new, and ends when what runs has finished.",
+    "aborting": "It starts nothing new, and ends what runs.",
+}
+
 
 def running_value(attempt: Attempt, *, waits_for_database: bool) -> dict[str, Any]:
     """One attempt as JSON values. `since` (seconds UTC): its command began, or else it was claimed."""
@@ -60,6 +66,8 @@ def overview_value(
 def overview_lines(value: dict[str, Any], *, now: int) -> Iterator[str]:
     """The same in plain words."""
     yield f"The agent is {value['state']}. It was started {_ago(value['started'], now)}."
+    if value["state"] in _MEANS:
+        yield _MEANS[value["state"]]
     yield f"Controller: {_contact(value, now)}"
     taken, total = value["places"]
     database_taken, database = value["database_places"]
@@ -67,7 +75,7 @@ def overview_lines(value: dict[str, Any], *, now: int) -> Iterator[str]:
     yield f"Places: {taken} of {total} taken{share}."
     if value["waiting_events"]:
         yield f"Events that wait to be sent: {value['waiting_events']}."
-    yield f"{len(value['running'])} jobs now:" if value["running"] else "No job now."
+    yield f"{counted(len(value['running']), 'job')} now:" if value["running"] else "No job now."
     for one in value["running"]:
         yield "  " + running_line(one, now=now)
 
@@ -79,6 +87,11 @@ def running_line(one: dict[str, Any], *, now: int) -> str:
         f"{one['project']}  {plain(one['action'])}{kind}  {one['name']}  {one['doing']}, "
         f"since {_ago(one['since'], now)}"
     )
+
+
+def counted(count: int, name: str) -> str:
+    """Such as `1 job` and `2 jobs`."""
+    return f"{count} {name}" if count == 1 else f"{count} {name}s"
 
 
 def plain(text: str) -> str:

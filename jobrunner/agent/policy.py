@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from jobrunner.agent.database_policy import DatabaseSection, fault_of_file, fault_of_section
+from jobrunner.agent.policy_wording import name_text, problems
 from jobrunner.executors.base import Limits
 from jobrunner.executors.database import VARIABLE, Database
 from jobrunner.study import GitRules
@@ -26,9 +27,16 @@ MOST_SLOTS: Final = 64
 _IMAGE_NAME: Final = re.compile(
     r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}:v[0-9.]+(-pre)?|[A-Za-z0-9][A-Za-z0-9._-]{0,99}:dev"
 )
+# With less the engine would set no limit at all.
+_FEWEST_CORES: Final = 0.01
 # Each file's entry takes 256 bytes of the disk; with fewer than this a file the disk cannot be made or used.
 _BYTES_AN_INODE: Final = 1024
 _UNSAFE_BITS: Final = stat.S_IWGRP | stat.S_IWOTH
+
+
+_PathText = Annotated[str, StringConstraints(pattern=r"^[^\x00]+$")]
+_Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
+_VariableName = Annotated[str, StringConstraints(pattern=r"^[^=\x00]+$")]
 
 
 class PolicyProblem(Exception):
@@ -43,30 +51,30 @@ class ControllerSection(_Section):
     """Where the controller is and how the agent proves itself to it."""
 
     url: str
-    credential_file: str = "credential"
-    ca_file: str | None = None
+    credential_file: _PathText = "credential"
+    ca_file: _PathText | None = None
 
 
 class KeysSection(_Section):
     """The agent's own key, with which it signs every event."""
 
-    agent_key_file: str = "agent_key.pem"
+    agent_key_file: _PathText = "agent_key.pem"
 
 
 class FoldersSection(_Section):
     """Where things lie. `high` and everything in it is for later actions only; people look at `medium`."""
 
-    high: str
-    medium: str
-    state: str
-    cache: str
+    high: _PathText
+    medium: _PathText
+    state: _PathText
+    cache: _PathText
 
 
 class ApprovalsSection(_Section):
     """Whose signatures count on an approval."""
 
-    allowed_signers: str = "allowed_signers"
-    revoked: str | None = None
+    allowed_signers: _PathText = "allowed_signers"
+    revoked: _PathText | None = None
     threshold: Annotated[int, Field(ge=1, le=8)] = 1
     database_threshold: Annotated[int, Field(ge=1, le=8)] | None = None
 
@@ -76,21 +84,27 @@ class GitSection(_Section):
 
     allowed: Annotated[tuple[str, ...], Field(min_length=1, max_length=64)]
     private_addresses: tuple[str, ...] = ()
-    token_files: dict[str, str] = {}
+    token_files: dict[str, _PathText] = {}
+
+
+class ReusableActionsSection(_Section):
+    """Whose reusable actions may run: those of repositories directly below `prefix`, an owner's address."""
+
+    prefix: str
 
 
 class ImageSection(_Section):
     """What `name:version` of a pipeline file means at this site."""
 
     id: Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
-    entrypoint: Annotated[tuple[str, ...], Field(min_length=1, max_length=ENTRYPOINT_LIMIT)]
-    environment: dict[str, str] = {}
+    entrypoint: Annotated[tuple[_Text, ...], Field(min_length=1, max_length=ENTRYPOINT_LIMIT)]
+    environment: dict[_VariableName, _Text] = {}
 
 
 class HostSection(_Section):
     """What this machine gives to all jobs together (`capacity.places`)."""
 
-    cores: Annotated[float, Field(gt=0, le=65536)] | None = None
+    cores: Annotated[float, Field(ge=_FEWEST_CORES, le=65536)] | None = None
     memory_mib: Annotated[int, Field(ge=16)] | None = None
 
 
@@ -103,7 +117,7 @@ class LimitsSection(_Section):
     slots: Annotated[int, Field(ge=1, le=MOST_SLOTS)] | None = None
     pids: Annotated[int, Field(ge=1, le=65536)] = 512
     memory_mib: Annotated[int, Field(ge=16)] = 8192
-    cores: Annotated[float, Field(gt=0, le=1024)] = 2.0
+    cores: Annotated[float, Field(ge=_FEWEST_CORES, le=1024)] = 2.0
     disk_mib: Annotated[int, Field(ge=16)] = 20480
     inodes: Annotated[int, Field(ge=1000)] = 1_000_000
     wall_clock_s: Annotated[int, Field(ge=1, le=2_592_000)] = 86400
@@ -120,6 +134,7 @@ class Policy(_Section):
     folders: FoldersSection
     approvals: ApprovalsSection = ApprovalsSection()
     git: GitSection
+    reusable_actions: ReusableActionsSection | None = None
     host: HostSection = HostSection()
     limits: LimitsSection = LimitsSection()
     projects: tuple[Slug, ...] = ()
@@ -184,19 +199,42 @@ class Site:
         section = self.policy.git
         if not self._not_production and any(not entry.startswith("https://") for entry in section.allowed):
             raise PolicyProblem("git.allowed: in mode production every entry begins with https://.")
-        tokens = {
-            host: _read_secret(self.path(name), f"git.token_files.{host}")
-            for host, name in section.token_files.items()
-        }
         try:
-            return GitRules(
-                allowed_prefixes=section.allowed,
-                allow_loopback_http=self._not_production,
-                allow_private_addresses=frozenset(section.private_addresses),
-                tokens=tokens,
-            )
+            return self._rules(section.allowed, self._git_tokens())
         except ValueError as error:
             raise PolicyProblem(f"git: {error}.") from error
+
+    def reusable_rules(self) -> GitRules | None:
+        """What git may reach for reusable actions; None where the site runs none. Raises PolicyProblem."""
+        section = self.policy.reusable_actions
+        if section is None:
+            return None
+        setting = "reusable_actions.prefix"
+        if not self._not_production and not section.prefix.startswith("https://"):
+            raise PolicyProblem(f"{setting}: in mode production it begins with https://.")
+        try:
+            (owner,) = self._rules((section.prefix,), {}).prefixes
+            tokens = {host: token for host, token in self._git_tokens().items() if host == owner.netloc}
+            rules = self._rules((section.prefix,), tokens)
+        except ValueError as error:
+            raise PolicyProblem(f"{setting}: {error}.") from error
+        if not owner.segments:
+            raise PolicyProblem(f"{setting}: name an owner too, such as https://github.com/owner.")
+        return rules
+
+    def _git_tokens(self) -> dict[str, str]:
+        return {
+            host: _read_secret(self.path(name), f"git.token_files.{host}")
+            for host, name in self.policy.git.token_files.items()
+        }
+
+    def _rules(self, prefixes: tuple[str, ...], tokens: dict[str, str]) -> GitRules:
+        return GitRules(
+            allowed_prefixes=prefixes,
+            allow_loopback_http=self._not_production,
+            allow_private_addresses=frozenset(self.policy.git.private_addresses),
+            tokens=tokens,
+        )
 
     def check_database(self) -> None:
         """Raise PolicyProblem when the database file cannot be handed to jobs."""
@@ -224,6 +262,8 @@ def _read_secret(path: Path, setting: str) -> str:
     try:
         check_private(path, setting, readable_by_others=False)
         return path.read_text(encoding="ascii").strip()
+    except PermissionError as error:
+        raise PolicyProblem(f"{setting}: this user may not read {path}; be root.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise PolicyProblem(f"{setting}: {path} cannot be read; put the secret there, mode 0600.") from error
 
@@ -237,32 +277,42 @@ def check_private(path: Path, setting: str, *, readable_by_others: bool = True) 
         raise PolicyProblem(f"{setting}: others can read {path}; chmod it to 0600.")
 
 
-def _explain(error: ValidationError) -> str:
-    lines = []
-    for item in error.errors(include_url=False, include_input=False):
-        place = ".".join(str(part) for part in item["loc"]) or "the file"
-        problem = (
-            "this setting does not exist here; check the spelling"
-            if item["type"] == "extra_forbidden"
-            else item["msg"]
-        )
-        lines.append(f"{place}: {problem}")
-    return "; ".join(lines)
+def _read_toml(raw: bytes, path: Path) -> dict[str, Any]:
+    """The values of the file, arrays as tuples; raises PolicyProblem."""
+    try:
+        values: dict[str, Any] = _tuples(tomllib.loads(raw.decode("utf-8")))
+    except UnicodeDecodeError as error:
+        raise PolicyProblem(f"{path} is not TOML: byte {error.start} is not UTF-8; mend it there.") from error
+    except RecursionError:
+        raise PolicyProblem(f"{path} is not TOML of ours: its values lie too deep in each other.") from None
+    except ValueError as error:
+        # The library's own class for what is not TOML, or Python's for a number of thousands of digits.
+        raise PolicyProblem(f"{path} is not TOML: {error}; mend it there.") from error
+    return values
+
+
+def _explain(error: ValidationError, values: dict[str, Any], path: Path) -> str:
+    sentences = problems(error.errors(include_url=False, include_input=False, include_context=False), values)
+    if len(sentences) == 1:
+        return f"{path}: {sentences[0]}."
+    return f"{path} has {len(sentences)} settings that are wrong.\n" + "\n".join(
+        f"  {sentence}." for sentence in sentences
+    )
 
 
 def parse_policy(raw: bytes, path: Path) -> Policy:
     """The policy in these bytes of `path`; raises PolicyProblem with every setting that is wrong."""
+    values = _read_toml(raw, path)
     try:
-        values: dict[str, Any] = tomllib.loads(raw.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise PolicyProblem(f"{path} is not TOML: {error}.") from error
-    try:
-        policy = Policy.model_validate(_tuples(values))
+        policy = Policy.model_validate(values)
     except ValidationError as error:
-        raise PolicyProblem(f"{path}: {_explain(error)}.") from error
+        raise PolicyProblem(_explain(error, values, path)) from error
     for name in policy.images:
         if _IMAGE_NAME.fullmatch(name) is None:
-            raise PolicyProblem(f"images.{name}: an image is named like `python:v2`.")
+            raise PolicyProblem(
+                f"images.{name_text(name)}: an image is named like `python:v2`, with a version or `dev`; "
+                "rename it."
+            )
     if policy.limits.inodes * _BYTES_AN_INODE > policy.limits.disk_mib * 2**20:
         raise PolicyProblem(
             f"limits.inodes: a disk of {policy.limits.disk_mib} MiB is too small for so many files; "
@@ -281,11 +331,27 @@ def parse_policy(raw: bytes, path: Path) -> Policy:
             policy.database,
             slots=policy.limits.slots or MOST_SLOTS,
             image_ids={image.id for image in policy.images.values()},
-            addresses=(policy.controller.url, *policy.git.allowed),
+            addresses=(policy.controller.url, *policy.git.allowed, *_reusable_address(policy)),
         )
         if fault is not None:
             raise PolicyProblem(f"database.{fault}")
     return policy
+
+
+def _reusable_address(policy: Policy) -> tuple[str, ...]:
+    return () if policy.reusable_actions is None else (policy.reusable_actions.prefix,)
+
+
+def database_of(path: Path) -> Database:
+    """The database that a policy file declares, without its keys and secrets; raises PolicyProblem."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise PolicyProblem(f"{path} cannot be read; write one with `jobrunner agent init`.") from error
+    site = Site(parse_policy(raw, path), hashlib.sha256(raw).hexdigest(), path.resolve().parent)
+    if site.database is None:
+        raise PolicyProblem(f"{path} has no [database]; declare one first.")
+    return site.database
 
 
 def load_site(path: Path) -> Site:
@@ -294,9 +360,13 @@ def load_site(path: Path) -> Site:
         check_private(path, str(path))
         raw = path.read_bytes()
     except OSError as error:
-        raise PolicyProblem(f"{path} cannot be read; write one with `jobrunner agent init`.") from error
+        raise PolicyProblem(
+            f"{path} cannot be read ({error.strerror}); name this site's policy file, or write one with "
+            "`jobrunner agent init`."
+        ) from error
     site = Site(parse_policy(raw, path), hashlib.sha256(raw).hexdigest(), path.resolve().parent)
     site.git_rules()
+    site.reusable_rules()
     site.endpoint()
     try:
         check_private(site.agent_key, "keys.agent_key_file", readable_by_others=False)

@@ -7,6 +7,7 @@ tells it; a step that raises Ended ends the attempt instead.
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
@@ -23,11 +24,12 @@ from jobrunner.agent.attempt_values import (
 from jobrunner.agent.derive import derive
 from jobrunner.agent.dispatch import Closed, Desk
 from jobrunner.agent.journal import Attempt, Journal, Step
-from jobrunner.agent.outcome import Ended, Outcome, end
+from jobrunner.agent.outcome import Ended, Outcome, end, is_incident
 from jobrunner.agent.pins import Pins
 from jobrunner.agent.policy import Site
 from jobrunner.agent.report import Reporter
 from jobrunner.agent.results import Results
+from jobrunner.agent.reusable import FindSource
 from jobrunner.agent.tries import is_hopeless, pause
 from jobrunner.executors.base import (
     ActionRun,
@@ -67,6 +69,7 @@ class Tools:
     approving: Approving
     executor: Executor
     pins: Pins
+    find_source: FindSource
     git_rules: GitRules
     limits: Limits
     results: Results
@@ -200,10 +203,12 @@ class Procedure:
         tools, offer, stop = self._tools, attempt.offer, self._stops[attempt.key]
         try:
             pin = tools.pins.pin(offer, stop)
-            derived = derive(pin.pipeline_file, offer.action, tools.site.policy)
+            find_source = partial(tools.find_source, offer.request_id, stop=stop)
+            derived = derive(pin.pipeline_file, offer.action, tools.site.policy, find_source)
             if derived.dataset is not None:
                 tools.approving.check(offer, derived.dataset)
-            tree = extract(pin.commit, tools.site.cache / "trees", tools.git_rules, stop)
+            code = derived.source.commit if derived.source else pin.commit
+            tree = extract(code, tools.site.cache / "trees", tools.git_rules, stop)
         except IntakeError as error:
             tools.pins.forget(offer)
             raise _intake_end(error) from error
@@ -217,7 +222,8 @@ class Procedure:
             attempt,
             Step.STAGE,
             facts={
-                "tree": pin.commit.tree,
+                "tree": code.tree,
+                "code": derived.source.place if derived.source else None,
                 "tree_folder": str(tree),
                 "image_id": derived.image_section.id,
                 "entrypoint": derived.image_section.entrypoint,
@@ -352,13 +358,14 @@ class Procedure:
                 finished=attempt.facts.get("finished"),
             )
         tools.journal.advance(attempt, Step.CLEAN_UP, outcome=outcome, event=event)
-        tools.journal.note(
-            outcome.reason.value,
-            outcome.detail,
-            outcome.message,
-            job_id=attempt.job_id,
-            attempt=attempt.number,
-        )
+        if is_incident(outcome):
+            tools.journal.note(
+                outcome.reason.value,
+                outcome.detail,
+                outcome.message,
+                job_id=attempt.job_id,
+                attempt=attempt.number,
+            )
         tools.told(True)
 
     def _keep_failure(self, attempt: Attempt, outcome: Outcome) -> None:

@@ -15,7 +15,7 @@ from jobrunner.privacy.collect import OutputsMissing, OutputsRefused, collect
 from jobrunner.privacy.confined_process import Launcher
 from jobrunner.privacy.manifest import ManifestBroken
 from jobrunner.privacy.outputs import CollectedFile, Collection
-from jobrunner.privacy.records import RecordBroken, RunFacts, RunInput, RunRecord
+from jobrunner.privacy.records import RecordBroken, RunCode, RunFacts, RunInput, RunRecord
 from jobrunner.privacy.runs import RunFinished, RunFolder, read_run
 from jobrunner.sync.vocabulary import Reason
 
@@ -179,4 +179,5 @@ def _facts(attempt: Attempt, reason: Reason) -> RunFacts:
         finished=facts.get("finished", clock.now()),
         exit_status=facts.get("status"),
         reason=reason.value,
+        code=RunCode(**facts["code"]) if facts.get("code") else None,
     )

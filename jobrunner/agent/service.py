@@ -38,6 +38,7 @@ from jobrunner.agent.policy import PolicyProblem, Site, load_site
 from jobrunner.agent.procedure import Procedure, Tools
 from jobrunner.agent.report import Reporter
 from jobrunner.agent.results import Results
+from jobrunner.agent.reusable import FindSource, ReusableActions, none_allowed
 from jobrunner.executors.base import EngineError, Executor, SandboxRefused
 from jobrunner.executors.docker import DockerExecutor
 from jobrunner.privacy.areas import Areas
@@ -100,6 +101,7 @@ class Agent:
                 approving=approving,
                 executor=executor,
                 pins=Pins(_mirrors(site, git_rules)),
+                find_source=_find_source(site, self._journal),
                 git_rules=git_rules,
                 limits=site.limits(),
                 results=Results(Areas(site.high, site.medium), executor, self._launcher, site.policy.backend),
@@ -277,6 +279,14 @@ def _mirrors(site: Site, git_rules: GitRules) -> Mirrors:
         return Mirrors(site.cache / "mirrors", git_rules)
     except GitUnusable as error:
         raise PolicyProblem(f"git: {error}") from error
+
+
+def _find_source(site: Site, journal: Journal) -> FindSource:
+    rules = site.reusable_rules()
+    if rules is None:
+        return none_allowed
+    (prefix,) = rules.allowed_prefixes
+    return ReusableActions(journal, prefix, _mirrors(site, rules)).source
 
 
 def _key(site: Site) -> Ed25519PrivateKey:

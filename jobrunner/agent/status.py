@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from jobrunner.agent import clock
 from jobrunner.agent.control import NoAnswer, NotRunning, Word, say
 from jobrunner.agent.journal import Attempt, Journal, Step
-from jobrunner.agent.overview import overview_lines, plain, time_text
+from jobrunner.agent.outcome import STUDYS_OWN
+from jobrunner.agent.overview import counted, overview_lines, plain, time_text
 from jobrunner.agent.policy import load_site
+
+_OWN_ADVICE: Final = "; for their researchers to mend, who see the reason, but not the log."
 
 
 def _line(attempt: Attempt) -> str:
@@ -43,14 +47,16 @@ def status_lines(policy_file: Path, last: int) -> Iterator[str]:
     yield from _now_lines(site.state)
     journal = Journal(place)
     attempts = journal.recent(last)
-    yield (f"{len(attempts)} newest attempts (UTC):" if attempts else "No attempt yet.")
+    yield (f"{counted(len(attempts), 'newest attempt')} (UTC):" if attempts else "No attempt yet.")
     for attempt in attempts:
         yield ("  " + _line(attempt))
         if attempt.outcome is not None and attempt.outcome.message:
             for line in attempt.outcome.message.split("\n"):
                 yield (f"      {plain(line)}")
+    own = journal.count_ended(STUDYS_OWN)
+    yield f"Jobs that failed in the study's own code: {own}{_OWN_ADVICE if own else '.'}"
     incidents = journal.incidents(last)
-    yield (f"{len(incidents)} newest incidents:" if incidents else "No incident.")
+    yield (f"{counted(len(incidents), 'newest incident')} (UTC):" if incidents else "No incident.")
     for second, job_id, number, reason, detail, message in incidents:
         about = "" if job_id is None else f"  {job_id}-{number}"
         yield (f"  {time_text(second)}{about}  {reason} {detail}: {plain(message)}")

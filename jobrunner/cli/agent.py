@@ -1,7 +1,8 @@
 """`jobrunner agent`: the service inside the data centre."""
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -9,7 +10,12 @@ from jobrunner.cli.errors import Stop
 
 app = typer.Typer(help="The agent inside a data centre (for its admins).", no_args_is_help=True)
 
-PolicyFile = Annotated[Path, typer.Argument(help="The site's policy file, as `agent init` wrote it.")]
+POLICY: Final = Path("/etc/jobrunner/agent.toml")
+"""Where the service reads its policy from, so that a site with one agent need not name the file."""
+
+PolicyFile = Annotated[
+    Path, typer.Argument(metavar="POLICY", help="The site's policy file, as `agent init` wrote it.")
+]
 
 Wait = Annotated[bool, typer.Option(help="Wait until the agent has ended, and say what still runs.")]
 
@@ -80,11 +86,14 @@ def init(
 
 
 @app.command()
-def run(policy: PolicyFile) -> None:
+def run(policy: PolicyFile = POLICY) -> None:
     """Run the agent until it is told to end.
 
     `agent drain` or TERM lets running jobs finish, `agent abort` or a second TERM ends them.
     """
+    # structlog brings rich along where it is: 4 MiB of which a log of JSON lines has no use.
+    sys.modules["rich"] = None  # type: ignore[assignment]
+
     from jobrunner.agent.journal import JournalProblem
     from jobrunner.agent.policy import PolicyProblem
     from jobrunner.agent.service import AlreadyRunning, serve
@@ -97,8 +106,32 @@ def run(policy: PolicyFile) -> None:
 
 
 @app.command()
-def drain(
+def schema(
     policy: PolicyFile,
+    output: Annotated[Path | None, typer.Option(help="Where to write it; else it is printed.")] = None,
+) -> None:
+    """Write the schema of this site's database for researchers: names and types only, nothing from rows."""
+    from jobrunner.agent.policy import PolicyProblem, database_of
+    from jobrunner.dummy_data.published import CannotTell, published_schema
+
+    try:
+        database = database_of(policy)
+        text = published_schema(database.kind, database.path)
+    except (PolicyProblem, CannotTell) as error:
+        raise Stop(str(error)) from error
+    if output is None:
+        print(text, end="")
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Stop(f"{output} cannot be written: {error.strerror}. Choose another place.") from error
+    print(f"Wrote {output}. Read it before you publish it: names are told as the database has them.")
+
+
+@app.command()
+def drain(
+    policy: PolicyFile = POLICY,
     wait: Wait = True,
 ) -> None:
     """Have the agent start nothing new, finish what runs, tell it, and end."""
@@ -107,7 +140,7 @@ def drain(
 
 @app.command()
 def abort(
-    policy: PolicyFile,
+    policy: PolicyFile = POLICY,
     wait: Wait = True,
 ) -> None:
     """Have the agent end what runs, as cancelled by the site, and end within a minute."""
@@ -128,7 +161,7 @@ def _end(policy: Path, word: str, wait: bool) -> None:
 
 @app.command()
 def status(
-    policy: PolicyFile,
+    policy: PolicyFile = POLICY,
     last: Annotated[int, typer.Option(min=1, max=1000, help="How many attempts and refusals to show.")] = 20,
 ) -> None:
     """Show whether the agent runs, what it is doing, and the exact reasons that never leave this site."""

@@ -20,10 +20,12 @@ Data = Annotated[
     typer.Option("--data", help="Folder of database, key and mirrors [env: JOBRUNNER_CONTROLLER_DATA]."),
 ]
 
+BackendName = Annotated[str, typer.Argument(metavar="BACKEND", help="Its slug, as in create-backend.")]
+
 
 @contextmanager
 def _controller(data: Path | None) -> Iterator[None]:
-    """Everything that a command needs; problems end it with one sentence."""
+    """Everything that a command on a controller needs that is set up; problems end it with one sentence."""
     from jobrunner.controller import startup
     from jobrunner.controller.configuration import ConfigurationProblem
 
@@ -48,28 +50,39 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; put a TLS proxy in front.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
 ) -> None:
-    """Serve the public feed, the researchers' API and the agents' API."""
-    with _controller(data):
-        from jobrunner.controller import startup
-
-        typer.echo(f"The controller listens on http://{host}:{port}/ - stop it with Ctrl-C.")
-        sys.stdout.flush()
-        startup.serve(host, port)
-
-
-@app.command()
-def migrate(data: Data = None) -> None:
-    """Bring the database up to date with this version of the program."""
+    """Serve the public feed, the researchers' API and the agents' API. Sets a new controller up first."""
     from jobrunner.controller import startup
     from jobrunner.controller.configuration import ConfigurationProblem
 
     try:
-        startup.set_up(data)
-        done = startup.open_database(migrate=True)
+        chosen = startup.set_up(data, create=True, serving=True)
+        opened = startup.open_database(create=True)
     except ConfigurationProblem as problem:
         raise Stop(str(problem)) from problem
-    typer.echo(f"{len(done)} steps made." if done else "The database is up to date.")
-    typer.echo("Next: jobrunner controller serve")
+    if opened.is_new:
+        typer.echo(f"This is a new controller. Its data folder is {chosen.data}.")
+    typer.echo(f"The controller listens on http://{host}:{port}/ - stop it with Ctrl-C.")
+    sys.stdout.flush()
+    startup.serve(host, port)
+
+
+@app.command()
+def migrate(data: Data = None) -> None:
+    """Set a new controller up, or bring the database up to date with this version of the program."""
+    from jobrunner.controller import startup
+    from jobrunner.controller.configuration import ConfigurationProblem
+
+    try:
+        chosen = startup.set_up(data, create=True)
+        opened = startup.open_database(create=True, migrate=True)
+    except ConfigurationProblem as problem:
+        raise Stop(str(problem)) from problem
+    if opened.is_new:
+        typer.echo(f"This is a new controller. Its data folder is {chosen.data}.")
+    made = len(opened.steps)
+    typer.echo(f"{made} {'step' if made == 1 else 'steps'} made." if made else "The database is up to date.")
+    there = "" if data is None else f" --data {data}"
+    typer.echo(f"Next: jobrunner controller serve{there}")
 
 
 @app.command("create-project")
@@ -123,11 +136,14 @@ def create_backend(
 
 @app.command("add-approval")
 def add_approval(
-    file: Annotated[Path, typer.Argument(help="The signed approval, as JSON.")], data: Data = None
+    file: Annotated[
+        Path, typer.Argument(help="The signed approval, as JSON; `-` is standard input.", allow_dash=True)
+    ],
+    data: Data = None,
 ) -> None:
     """Store an approval that a data controller signed. Agents judge its signatures, not the controller."""
     try:
-        text = file.read_text(encoding="utf-8")
+        text = sys.stdin.buffer.read().decode() if str(file) == "-" else file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise Stop(f"{file} cannot be read as text.") from error
     with _controller(data):
@@ -165,26 +181,44 @@ def create_token(
 
 
 @app.command()
-def pause(backend: str, data: Data = None) -> None:
-    """Let nothing new start at a backend; what runs goes on."""
-    _set_paused(backend, True, data)
+def pause(backend: BackendName, data: Data = None) -> None:
+    """Let nothing new start at a backend; what runs goes on. Says what that is."""
+    with _controller(data):
+        running, waiting = _set_paused(backend, True)
+    typer.echo(f"Backend `{backend}` is paused: nothing new starts there.")
+    if running:
+        typer.echo(f"{_jobs(len(running), 'still run')} there, to the end:")
+        for line in running:
+            typer.echo(f"  {line}")
+    else:
+        typer.echo("Nothing runs there.")
+    typer.echo(f"{_jobs(waiting, 'wait')} there. Next: jobrunner controller resume {backend}")
 
 
 @app.command()
-def resume(backend: str, data: Data = None) -> None:
+def resume(backend: BackendName, data: Data = None) -> None:
     """Let a paused backend go on."""
-    _set_paused(backend, False, data)
-
-
-def _set_paused(slug: str, paused: bool, data: Path | None) -> None:
     with _controller(data):
-        from django.utils import timezone
+        _, waiting = _set_paused(backend, False)
+    typer.echo(f"Backend `{backend}` goes on. {_jobs(waiting, 'wait')} there.")
 
-        from jobrunner.controller.jobs.pausing import set_paused
-        from jobrunner.controller.projects.models import Backend
 
-        backend = Backend.objects.filter(slug=slug).first()
-        if backend is None:
-            raise Stop(f"There is no backend `{slug}`.")
-        set_paused(backend, paused, now=timezone.now())
-    typer.echo(f"Backend `{slug}` {'is paused' if paused else 'goes on'}.")
+def _set_paused(slug: str, paused: bool) -> tuple[list[str], int]:
+    """A line for each job that runs there, and how many jobs wait."""
+    from django.utils import timezone
+
+    from jobrunner.controller.jobs import pausing
+    from jobrunner.controller.projects.models import Backend
+
+    backend = Backend.objects.filter(slug=slug).first()
+    if backend is None:
+        raise Stop(f"There is no backend `{slug}`.")
+    pausing.set_paused(backend, paused, now=timezone.now())
+    return pausing.what_runs(backend), pausing.how_many_wait(backend)
+
+
+def _jobs(count: int, verb: str) -> str:
+    """Such as `1 job waits`, from `wait`."""
+    if count == 1:
+        return f"1 job {verb}s"
+    return f"{count or 'No'} jobs {verb}"

@@ -15,7 +15,8 @@ from jobrunner.cli.errors import Stop
 
 if TYPE_CHECKING:
     from jobrunner.demo.outcome import ActionOutcome
-    from jobrunner.demo.show import Running
+    from jobrunner.demo.programs import ProgramEnded
+    from jobrunner.demo.show import Progress, Running
 
 _STYLES: Final = {"succeeded": "green", "failed": "red", "refused": "yellow", "cancelled": "magenta"}
 _REPORT: Final = "output/report.md"
@@ -47,17 +48,31 @@ def demo(
 
     try:
         with running(folder, progress) as up:
-            results = up.ask(progress)
-            all_well = all(result.succeeded for result in results)
-            _print_table(results)
-            _print_places(up, results)
-            progress("all actions succeeded" if all_well else "not all actions succeeded")
+            all_well = _ask(up, progress, stay=not exit_when_done)
             if not exit_when_done:
                 _serve(up)
     except DemoProblem as problem:
         logs = folder.absolute() / "logs"
         raise Stop(f"demo: {problem}" + (f"\nLogs lie in {logs}." if logs.is_dir() else "")) from problem
     raise typer.Exit(0 if all_well else 1)
+
+
+def _ask(up: "Running", progress: "Progress", *, stay: bool) -> bool:
+    """Whether every action succeeded. One can `stay` without an agent, though not without a controller."""
+    from jobrunner.demo.programs import ProgramEnded
+
+    try:
+        results = up.ask(progress)
+    except ProgramEnded as ended:
+        if not stay or ended.name != up.agent.name:
+            raise
+        progress("the agent ended before every action had")
+        return False
+    all_well = all(result.succeeded for result in results)
+    _print_table(results)
+    _print_places(up, results)
+    progress("all actions succeeded" if all_well else "not all actions succeeded")
+    return all_well
 
 
 def _require_root() -> None:
@@ -88,9 +103,23 @@ The public feed is at {up.feed} until you press Ctrl-C.""",
         flush=True,
     )
     try:
-        up.serve()
+        up.serve(lambda ended: _print_without_agent(up, ended))
     except KeyboardInterrupt:
         print("\nStopping.", flush=True)
+
+
+def _print_without_agent(up: "Running", ended: "ProgramEnded") -> None:
+    """The agent was drained or aborted, or it failed; everything else goes on."""
+    # 0: drained or aborted; 3: aborted, and something is left to be seen to at the next start.
+    why = "" if ended.status in (0, 3) else f"\n{ended}"
+    print(
+        f"""
+The agent has ended (status {ended.status}); git host, controller and public feed stay up.{why}
+Jobs wait until it runs again. To start it, as root, in another terminal:
+  {_command()} agent run {up.policy}
+It is then that terminal's: end it there, before the next demo.""",
+        flush=True,
+    )
 
 
 def _print_table(results: "list[ActionOutcome]") -> None:
@@ -119,14 +148,15 @@ def _print_table(results: "list[ActionOutcome]") -> None:
 def _print_places(up: "Running", results: "list[ActionOutcome]") -> None:
     """Where the outputs lie, and what went wrong."""
     high, medium = (up.workspace(area) for area in ("high", "medium"))
-    print(f"\nThe data centre's database, which only the action extract could read:\n  {up.folder.database}")
+    print("\nThe data centre's database, handed to actions on sqlrunner:v1 only, and read-only:")
+    print(f"  {up.folder.database}")
     _print_paths(
-        "Row-level data, for later actions only:",
+        "Highly sensitive outputs, for later actions only:",
         high,
         [path for result in results for path in result.highly_sensitive],
     )
     _print_paths(
-        "Aggregates, for permitted people inside the data centre (nothing has left it):",
+        "Moderately sensitive outputs, for permitted people inside the data centre (none has left it):",
         medium,
         [path for result in results for path in result.moderately_sensitive],
     )

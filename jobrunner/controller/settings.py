@@ -33,6 +33,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
+    "jobrunner.controller.feed.database_away.DatabaseAway",
 ]
 ROOT_URLCONF = "jobrunner.controller.urls"
 APPEND_SLASH = False

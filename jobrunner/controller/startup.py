@@ -4,7 +4,10 @@ import os
 import resource
 import socket
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jobrunner.controller import configuration, database, secret_key
 from jobrunner.controller.configuration import PREFIX, Configuration, ConfigurationProblem
@@ -12,10 +15,11 @@ from jobrunner.controller.configuration import PREFIX, Configuration, Configurat
 SETTINGS_MODULE = "jobrunner.controller.settings"
 
 
-def set_up(data: Path | None) -> Configuration:
-    """Read the configuration, make the data folder and the key where missing, and set Django up.
+def set_up(data: Path | None, *, create: bool = False, serving: bool = False) -> Configuration:
+    """Read the configuration and set Django up; `data` overrides the variable.
 
-    `data` overrides the variable. Raises ConfigurationProblem for a setting that is missing or unsafe.
+    Only with `create` are data folder and key made where missing. With `serving` the settings that only the
+    server needs are checked too. Raises ConfigurationProblem for a setting that is missing or unsafe.
     """
     if data is not None:
         os.environ[PREFIX + "DATA"] = str(data.absolute())
@@ -24,15 +28,23 @@ def set_up(data: Path | None) -> Configuration:
         raise ConfigurationProblem(
             "DATA", "name the folder that holds the controller's data, or give --data."
         )
+    configuration.check_values(chosen)
+    if serving:
+        configuration.check_hosts(chosen)
+    rows = database.settings_of(chosen)
     # Database, key and mirrors are for this user alone.
     os.umask(0o077)
     try:
-        chosen.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if create:
+            chosen.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        else:
+            _require_controller(chosen.data, chosen.key_file, rows)
         key = secret_key.ensure(chosen.key_file)
+    except FileExistsError:
+        raise ConfigurationProblem("DATA", f"{chosen.data} is not a folder; name another one.") from None
     except OSError as error:
         raise ConfigurationProblem("DATA", f"{chosen.data} cannot be used: {error.strerror}.") from error
-    configuration.check(chosen, key)
-    database.settings_of(chosen)
+    configuration.check_key(chosen, key)
     os.environ["DJANGO_SETTINGS_MODULE"] = SETTINGS_MODULE
     import django
 
@@ -40,11 +52,29 @@ def set_up(data: Path | None) -> Configuration:
     return chosen
 
 
-def open_database(*, migrate: bool = False) -> list[str]:
-    """Bring a new database, or with `migrate` any, up to date; returns the names of the steps made.
+def _require_controller(data: Path, key_file: Path, rows: Mapping[str, Any]) -> None:
+    """Raise ConfigurationProblem where no controller is: a mistyped folder must not make one."""
+    advice = f"Correct the path, or set a new controller up with: jobrunner controller migrate --data {data}"
+    if not data.is_dir():
+        raise ConfigurationProblem("DATA", f"there is no folder {data}. {advice}")
+    if rows["ENGINE"].endswith("sqlite3") and not Path(rows["NAME"]).is_file():
+        raise ConfigurationProblem("DATA", f"there is no database {rows['NAME']}. {advice}")
+    if not key_file.is_file():
+        raise ConfigurationProblem("DATA", f"there is no key {key_file}. {advice}")
 
-    Raises ConfigurationProblem when the database does not answer, or an existing one is older than this
-    program.
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A database that is up to date: whether it was empty before, and the names of the steps made now."""
+
+    is_new: bool
+    steps: tuple[str, ...]
+
+
+def open_database(*, create: bool = False, migrate: bool = False) -> Opened:
+    """With `create` bring an empty database, with `migrate` also an older one, up to date.
+
+    Raises ConfigurationProblem when the database does not answer, or is not up to date.
     """
     from django.core.management import call_command
     from django.db import DatabaseError, connection
@@ -58,6 +88,12 @@ def open_database(*, migrate: bool = False) -> list[str]:
         raise ConfigurationProblem("DATABASE_URL", f"the database cannot be used: {cause}.") from None
     missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
     is_new = not executor.loader.applied_migrations
+    if is_new and not create:
+        raise ConfigurationProblem(
+            "DATABASE_URL",
+            "the database is empty. Correct the address, or set a new controller up with: "
+            "jobrunner controller migrate",
+        )
     if missing and not is_new and not migrate:
         raise ConfigurationProblem(
             "DATA",
@@ -69,7 +105,7 @@ def open_database(*, migrate: bool = False) -> list[str]:
                 # A step over many rows may take longer than any call.
                 cursor.execute("SET statement_timeout = 0")
         call_command("migrate", interactive=False, verbosity=0)
-    return [f"{step.app_label}.{step.name}" for step, _ in missing]
+    return Opened(is_new, tuple(f"{step.app_label}.{step.name}" for step, _ in missing))
 
 
 def serve(host: str, port: int) -> None:

@@ -47,6 +47,15 @@ def line_with(pattern: str, printed: str) -> str:
     return found[0]
 
 
+class ProgramEnded(DemoProblem):
+    """One of the programs ended by itself. `name` says which, `status` how."""
+
+    def __init__(self, name: str, status: int, log: Path, tail: str) -> None:
+        super().__init__(f"the {name} ended by itself (status {status}). Its log {log} ends so:\n{tail}")
+        self.name = name
+        self.status = status
+
+
 class Program:
     """A `jobrunner` program that runs until `stop`. It ends with this process, however that ends."""
 
@@ -71,13 +80,10 @@ class Program:
         return self._process.pid
 
     def require_running(self) -> None:
-        """Raises DemoProblem, with the end of its log, when the program has ended."""
+        """Raises ProgramEnded, with the end of its log, when the program has ended."""
         status = self._process.poll()
         if status is not None:
-            raise DemoProblem(
-                f"the {self.name} ended by itself (status {status}). Its log {self.log} ends so:\n"
-                f"{self.tail()}"
-            )
+            raise ProgramEnded(self.name, status, self.log, self.tail())
 
     def tail(self) -> str:
         """The last lines that it said since it was started."""
@@ -104,7 +110,7 @@ class Program:
 def watch(words: Sequence[str], env: Mapping[str, str], others: Sequence[Program], limit_s: float) -> int:
     """Run a command on this terminal and return its exit status.
 
-    Raises DemoProblem when one of the `others` ends meanwhile, or after `limit_s` seconds.
+    Raises ProgramEnded when one of the `others` ends meanwhile, DemoProblem after `limit_s` seconds.
     """
     deadline = time.monotonic() + limit_s
     with subprocess.Popen([*_COMMAND, *words], env=dict(env), stdin=subprocess.DEVNULL) as process:

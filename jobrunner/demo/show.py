@@ -14,7 +14,7 @@ from jobrunner.demo import study_repository
 from jobrunner.demo.folder import BRANCH, PROJECT, DemoFolder, DemoProblem, Kept, opened
 from jobrunner.demo.git_server import GitServer
 from jobrunner.demo.outcome import ActionOutcome, outcomes
-from jobrunner.demo.programs import Program, environment, line_with, run, watch
+from jobrunner.demo.programs import Program, ProgramEnded, environment, line_with, run, watch
 from jobrunner.demo.registration import (
     IMAGES,
     controller_address,
@@ -30,6 +30,7 @@ from jobrunner.sync.identity import workspace_name
 
 _START_S: Final = 30.0
 _JOBS_S: Final = 600.0
+_LOOK_EVERY_S: Final = 0.5
 # First TERM: finish what runs. Second: end it.
 _AGENT_PATIENCE_S: Final = (1.0, 45.0)
 _CONTROLLER_PATIENCE_S: Final = (5.0,)
@@ -64,14 +65,15 @@ class Running:
     def ask(self, progress: Progress) -> list[ActionOutcome]:
         """Ask for every action as the researcher, follow it on this terminal, and say what came of it.
 
-        Raises DemoProblem when it does not come to an end.
+        Raises ProgramEnded when controller or agent ends before it, DemoProblem when it does not end.
         """
         env = researcher_environment(self.folder)
         self._end_earlier_request(env, progress)
         commit = study_repository.head(self.folder)
-        progress(f"as the researcher: jobrunner request run_all --branch {BRANCH} --commit {commit[:7]} ...")
         where = ["--repo", study_address(self.kept), "--branch", BRANCH, "--commit", commit]
-        printed = run(["request", "run_all", "--force", *where], env)
+        words = ["request", "run_all", "--force", *where]
+        progress(f"as the researcher: jobrunner {' '.join(words)}")
+        printed = run(words, env)
         request = line_with(r"Next: jobrunner status \w+ --watch", printed).split()[-2]
         self.folder.last_request.write_text(request, encoding="ascii")
         progress(f"everyone can follow it at {self.feed}jobs/{request}")
@@ -79,12 +81,21 @@ class Running:
         found = self._read(request, env)
         return outcomes(self.folder.site_data / "high", self.workspace("high"), found)
 
-    def serve(self) -> None:
-        """Stay until a signal comes. Raises DemoProblem when a program ends by itself."""
+    def serve(self, agent_ended: Callable[[ProgramEnded], None]) -> None:
+        """Stay until a signal comes. Raises ProgramEnded when the controller ends by itself.
+
+        An agent may end, as its admin can tell it to: `agent_ended` is called once, all others stay.
+        """
+        told = False
         while True:
-            time.sleep(1)
             self.controller.require_running()
-            self.agent.require_running()
+            try:
+                self.agent.require_running()
+            except ProgramEnded as ended:
+                if not told:
+                    agent_ended(ended)
+                told = True
+            time.sleep(_LOOK_EVERY_S)
 
     def _end_earlier_request(self, env: Mapping[str, str], progress: Progress) -> None:
         """What an interrupted demo asked for would keep its actions from being asked for again."""

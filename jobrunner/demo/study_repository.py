@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
+from jobrunner import templates
 from jobrunner.demo.folder import BRANCH, PROJECT, DemoFolder, DemoProblem
 
 _NAME: Final = "Demo Researcher"
@@ -13,13 +14,11 @@ _EMAIL: Final = "researcher@example.org"
 
 
 def template() -> Path:
-    """The folder of the study: of the checkout this runs from, else of the installed wheel."""
-    package = Path(__file__).resolve().parent.parent
-    for root in (package.parent, package / "_shipped"):
-        place = root / "project_templates" / "python"
-        if (place / "project.yaml").is_file():
-            return place
-    raise DemoProblem("there are no project templates beside this program; install jobrunner again.")
+    """The folder of the study. Raises DemoProblem when this program came without it."""
+    try:
+        return templates.template("python")
+    except templates.TemplateProblem as problem:
+        raise DemoProblem(str(problem)) from problem
 
 
 def make(folder: DemoFolder, url: str) -> None:

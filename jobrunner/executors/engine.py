@@ -35,6 +35,8 @@ class Engine:
             self._client: Any = docker.APIClient(
                 base_url=url, version="auto", timeout=_DEADLINE_S, max_pool_size=_CONNECTIONS
             )
+            # Proxies of the environment must not steer where calls go; looking for them is half of a call.
+            self._client.trust_env = False
 
     def close(self) -> None:
         """Give the connections back."""

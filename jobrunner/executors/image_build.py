@@ -15,6 +15,7 @@ import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -74,7 +75,8 @@ class Recipe:
     """One folder of deploy/images: recipe.toml and the files that it names.
 
     `own` are Python packages of the folder that are installed beside the wheels. `programs` are paths in
-    the image and the executable files of the folder that become them.
+    the image and the executable files of the folder that become them. `drop` are files of the Debian
+    packages to leave out: patterns of paths without the leading slash, where `*` also stands for folders.
     """
 
     folder: Path
@@ -89,6 +91,7 @@ class Recipe:
     without: tuple[str, ...]
     own: tuple[str, ...]
     programs: dict[str, str]
+    drop: tuple[str, ...]
 
 
 def read_recipe(folder: Path) -> Recipe:
@@ -108,6 +111,7 @@ def read_recipe(folder: Path) -> Recipe:
             without=tuple(text.get("wheels", {}).get("without", ())),
             own=tuple(text.get("own", {}).get("packages", ())),
             programs=dict(text.get("programs", {})),
+            drop=tuple(text.get("drop", ())),
         )
     except (OSError, KeyError, tomllib.TOMLDecodeError) as error:
         raise ImageError(f"the image recipe in {folder} cannot be read: {error}") from error
@@ -209,6 +213,8 @@ def _copy(source: tarfile.TarFile, entry: tarfile.TarInfo, target: tarfile.TarFi
     """Copy one entry, hardened, or leave it out."""
     path = entry.name.removeprefix("./")
     if path in _MOUNT_POINTS or path.startswith(_DROP_BELOW) or path in _DROP or _is_doc(path):
+        return
+    if any(fnmatchcase(path, pattern) for pattern in recipe.drop):
         return
     if not (entry.isreg() or entry.isdir() or entry.issym() or entry.islnk()):
         return

@@ -15,7 +15,7 @@ import docker.errors
 import requests.exceptions
 
 from jobrunner.executors.image_archive import architecture, write_archive
-from jobrunner.executors.image_build import ImageError, Progress, build_layer, files_of, read_recipe
+from jobrunner.executors.image_build import ImageError, Progress, Recipe, build_layer, files_of, read_recipe
 
 # Part of the cache key: raise it when the same recipe gives another image.
 _BUILDER: Final = "2"
@@ -39,16 +39,10 @@ def ensure(name: str, progress: Progress, engine_url: str | None = None) -> str:
 
 def build(name: str, progress: Progress) -> tuple[Path, str]:
     """Build the archive of an image unless it is in the cache. Returns its path and the image id."""
-    recipes = recipe_root()
-    recipe = read_recipe(recipes / folder_of(name))
-    wrapper = recipes / _WRAPPER
-    digest = hashlib.sha256(f"{_BUILDER}\0{architecture()}\0".encode())
-    for path in (*files_of(recipe), wrapper):
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(recipes)}\0{len(content)}\0".encode())
-        digest.update(content)
+    recipe = read_recipe(recipe_root() / folder_of(name))
+    wrapper = recipe_root() / _WRAPPER
     cache = cache_root()
-    place = cache / f"{folder_of(name)}-{digest.hexdigest()[:24]}"
+    place = _place(recipe, wrapper, cache)
     with _locked(cache, folder_of(name)):
         if not place.exists():
             with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as scratch:
@@ -62,6 +56,31 @@ def build(name: str, progress: Progress) -> tuple[Path, str]:
                 image_id = write_archive(layer, config, recipe.created, tag, made / "image.tar")
                 (made / "image-id").write_text(image_id, encoding="ascii")
                 made.rename(place)
+    return _archive_in(place)
+
+
+def built(name: str) -> tuple[Path, str] | None:
+    """What `build` would return at once, or None where it would have to build. Raises ImageError."""
+    place = _place(read_recipe(recipe_root() / folder_of(name)), recipe_root() / _WRAPPER, cache_root())
+    return _archive_in(place) if place.exists() else None
+
+
+def names() -> tuple[str, ...]:
+    """The images that there are recipes for, in order."""
+    return tuple(sorted(read_recipe(file.parent).name for file in recipe_root().glob("*/recipe.toml")))
+
+
+def _place(recipe: Recipe, wrapper: Path, cache: Path) -> Path:
+    """The folder of the cache for an image of exactly this recipe."""
+    digest = hashlib.sha256(f"{_BUILDER}\0{architecture()}\0".encode())
+    for path in (*files_of(recipe), wrapper):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(wrapper.parent)}\0{len(content)}\0".encode())
+        digest.update(content)
+    return cache / f"{folder_of(recipe.name)}-{digest.hexdigest()[:24]}"
+
+
+def _archive_in(place: Path) -> tuple[Path, str]:
     return place / "image.tar", (place / "image-id").read_text(encoding="ascii")
 
 

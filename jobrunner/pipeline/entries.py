@@ -95,7 +95,8 @@ def resolve(
 def _merge(mapping: Node, entries: Entries, merged: Node, action: str | None, report: Report) -> None:
     sources = [merged] if merged.kind is MAPPING else merged.nodes
     if merged.kind not in (MAPPING, LIST) or any(source.kind is not MAPPING for source in sources):
-        message = f"`<<`{_of(action)} must point at a mapping, but here is {merged.describe()}"
+        what = "nothing" if merged.kind is NULL else merged.describe()
+        message = f"`<<`{_of(action)} must point at a mapping, but here is {what}"
         if merged.kind is LIST:
             message += " that does not hold mappings only"
         report("PY004", merged, action, f"{message}. Point it at an anchored mapping.")

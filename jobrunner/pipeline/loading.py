@@ -42,7 +42,7 @@ def read_tree(data: bytes) -> tuple[Node | None, list[Problem]]:
         with _collector_paused():
             root, found = read_document(text.text)
     except Stop as stop:
-        return None, [*text.problems, stop.problem]
+        return None, [*text.problems, *stop.problems]
     return root or Node(NULL, None, "", 1, 1), [*text.problems, *found]
 
 

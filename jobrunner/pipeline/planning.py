@@ -171,4 +171,4 @@ def _why_nothing(asked: set[str], busy: frozenset[str]) -> str:
         return "Every action asked for is already waiting or running in this workspace."
     if asked & busy:
         return "Every action has already succeeded in this workspace, or is waiting or running there."
-    return "Every action has already succeeded in this workspace. Ask with force to run them again."
+    return "Every action has already succeeded in this workspace. `--force` runs them again."

@@ -44,11 +44,11 @@ _COLON_BEFORE_EMPTY = re.compile(r"(?:[ \t\r\n]|#[^\r\n]*)*:")
 
 
 class Stop(Exception):
-    """Reading cannot go on; carries the one problem that says why."""
+    """Reading cannot go on: `problems` holds what was found up to there and, last, the one that says why."""
 
-    def __init__(self, rule: str, line: int, column: int, action: str | None, message: str) -> None:
-        super().__init__(message)
-        self.problem = Problem(rule, "error", line, column, action, message)
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__(problems[-1].message)
+        self.problems = problems
 
 
 def read_document(text: str) -> tuple[Node | None, list[Problem]]:
@@ -68,7 +68,7 @@ def read_document(text: str) -> tuple[Node | None, list[Problem]]:
                 message = (
                     "This is not valid YAML: too many texts here begin with `?` or `:`. Put them in quotes."
                 )
-                raise Stop("PY001", line, column, reader.action(), message) from misread
+                raise reader.stop("PY001", line, column, message) from misread
         except YAMLError as error:
             stumbled = error if isinstance(error, MarkedYAMLError) else None
             mark = stumbled.problem_mark if stumbled is not None else None
@@ -79,8 +79,8 @@ def read_document(text: str) -> tuple[Node | None, list[Problem]]:
                     and mark is not None
                     and reader.is_second_document(stumbled.problem, mark)
                 ):
-                    raise Stop("PY005", line, column, None, _SECOND_DOCUMENT) from error
-                raise Stop("PY001", line, column, reader.action(), message) from error
+                    raise reader.stop("PY005", line, column, _SECOND_DOCUMENT) from error
+                raise reader.stop("PY001", line, column, message) from error
 
 
 class _Reader:
@@ -105,7 +105,7 @@ class _Reader:
             # An escape in a tag that gives no UTF-8.
             mark = self._previous.end_mark
             message = "This is not valid YAML: a tag here holds an escape that is no character. Remove it."
-            raise Stop("PY001", mark.line + 1, mark.column + 1, self.action(), message) from error
+            raise self.stop("PY001", mark.line + 1, mark.column + 1, message) from error
         return self._root
 
     def is_second_document(self, problem: str | None, mark: Any) -> bool:
@@ -248,7 +248,7 @@ class _Reader:
 
     def _alias(self, event: Any) -> None:
         name: str = event.anchor
-        shown = quote(f"*{name}")
+        shown = quote(f"*{self._adapted.names.get(name, name)}")
         if name not in self._anchors:
             message = f"This is not valid YAML: the alias {shown} has no anchor before it."
             self._stop("PY001", event, f"{message} Define it, or fix the spelling.")
@@ -297,9 +297,13 @@ class _Reader:
         """The action whose text is being read."""
         return self._stack[-1].current_action() if self._stack else None
 
+    def stop(self, rule: str, line: int, column: int, message: str) -> Stop:
+        """The exception that ends the reading here."""
+        return Stop([*self.problems, Problem(rule, "error", line, column, self.action(), message)])
+
     def _stop(self, rule: str, event: Any, message: str) -> NoReturn:
         mark = event.start_mark
-        raise Stop(rule, mark.line + 1, mark.column + 1, self.action(), message)
+        raise self.stop(rule, mark.line + 1, mark.column + 1, message)
 
     def _report_at(self, event: Any, rule: str, message: str) -> None:
         mark = event.start_mark

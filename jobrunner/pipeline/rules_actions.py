@@ -10,6 +10,7 @@ from jobrunner.pipeline.nodes import FLOAT, LIST, MAPPING, NULL, TEXT, Entries, 
 from jobrunner.pipeline.rules_commands import CommandRules
 from jobrunner.pipeline.rules_needs import check_needs
 from jobrunner.pipeline.rules_outputs import OutputRules, Outputs
+from jobrunner.pipeline.suggestions import Suggestions
 from jobrunner.pipeline.wording import character, quote
 
 MAX_ID = 128
@@ -19,7 +20,9 @@ _ALLOWED_KEYS = (
     "Allowed are `run`, `outputs`, `needs`, `config`, `dummy_data_file`: "
     "remove it, or fix spelling or indentation."
 )
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+#: The form of an action id, as a regular expression for the whole of it.
+ID = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_ID = re.compile(ID)
 _ODD_IN_ID = re.compile(r"[^A-Za-z0-9._-]")
 
 #: What each key must be, whether it may be null, and how to mend it (PY035).
@@ -55,6 +58,7 @@ class ActionRules:
         self._findings = findings
         self._outputs = OutputRules(version, findings)
         self._commands = CommandRules(version, findings)
+        self._key_names = Suggestions(_KEYS)
         self._infinite: dict[int, tuple[Node, ...]] = {}
 
     def check_all(self, top: Entries) -> list[CheckedAction]:
@@ -115,6 +119,7 @@ class ActionRules:
         for name, (other, _) in node.entries.items():
             if name not in _KEYS:
                 message = f"Unknown key {quote(name)} in action {quote(action)}. {_ALLOWED_KEYS}"
+                message += self._key_names.hint(name)
                 self._findings.error("PY034", other, action, message)
         if "run" not in node.entries:
             message = f"Action {quote(action)} has no `run`. Add it: `image:version` and its arguments."

@@ -7,6 +7,7 @@ from jobrunner.pipeline.findings import Findings
 from jobrunner.pipeline.model import LEVELS
 from jobrunner.pipeline.nodes import MAPPING, NULL, TEXT, Node
 from jobrunner.pipeline.patterns import PatternSet
+from jobrunner.pipeline.suggestions import Suggestions
 from jobrunner.pipeline.wording import character, quote
 
 MAX_PATTERN_BYTES = 1_000
@@ -21,7 +22,7 @@ _DRIVE = re.compile("[A-Za-z]:/")
 _OTHER_WILDCARD = re.compile(r"\*\*|\?|\[")
 
 #: PS042 is a warning; on a file made to be slow it stops comparing here.
-_MOST_STEPS = 200_000
+_MOST_STEPS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class OutputRules:
         #: Pattern -> (action, line) of its first place in the file.
         self._firsts: dict[str, tuple[str, int]] = {}
         self._faults: dict[tuple[bool, str], tuple[tuple[str, str], ...]] = {}
+        self._level_names = Suggestions(LEVELS)
         self._steps = 0
 
     def check(self, action: str, key: Node, outputs: Node) -> Outputs:
@@ -67,6 +69,7 @@ class OutputRules:
             if level not in LEVELS:
                 message = "Use `highly_sensitive`, `moderately_sensitive` or `minimally_sensitive`."
                 start = f"Unknown level {quote(level)} in `outputs` of action {quote(action)}."
+                message += self._level_names.hint(level)
                 self._findings.error("PY041", level_key, action, f"{start} {message}")
                 continue
             if node.kind is NULL:

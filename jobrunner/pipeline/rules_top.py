@@ -5,6 +5,7 @@ import re
 
 from jobrunner.pipeline.findings import Findings
 from jobrunner.pipeline.nodes import BOOLEAN, FLOAT, INTEGER, MAPPING, NULL, TEXT, Entries, Node
+from jobrunner.pipeline.suggestions import Suggestions
 from jobrunner.pipeline.wording import quote
 
 CURRENT_VERSION = 5.0
@@ -20,9 +21,11 @@ _LONGEST_COUNT = 4_000
 
 def check_keys(top: Entries, findings: Findings) -> None:
     """PY010: only three keys have a meaning."""
+    suggestions = Suggestions(_KEYS)
     for name, (key, _) in top.items():
         if name not in _KEYS:
             message = "Only `version`, `actions` and `expectations` go here: remove it or fix the spelling."
+            message += suggestions.hint(name)
             findings.error("PY010", key, None, f"Unknown key {quote(name)} at the top of the file. {message}")
 
 

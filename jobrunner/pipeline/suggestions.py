@@ -22,10 +22,10 @@ class Suggestions:
             return self._known[text]
         if len(text) > 128 or len(self._names) > self._left:
             return ""
-        self._left -= len(self._names)
+        self._left -= 2 * len(self._names)
         # Only needed for a file with mistakes, and not cheap to import.
         from difflib import get_close_matches
 
-        close = get_close_matches(text, self._names, n=1)
+        close = get_close_matches(text, self._names, n=1) or get_close_matches(text.lower(), self._names, n=1)
         self._known[text] = f" Did you mean {quote(close[0])}?" if close else ""
         return self._known[text]

@@ -18,6 +18,14 @@ _BLANKS = re.compile(r"[ \t]+")
 _NOT_PLAIN_AFTER_SIGN = frozenset(" \t\r\n,[]{}")
 _FIRST_STAND_IN = 0xE000
 
+_NAME_PROBLEM = "did not find expected alphabetic or numeric character"
+_NAME_AS_FAR_AS_READ = re.compile(r"[&*][A-Za-z0-9_-]*\Z")
+_NAME = re.compile(r"[^ \t\r\n,\[\]{}]+")
+_NAME_TAKEN = re.compile(r"[&*]([0-9]+)")
+
+#: A file with more anchors of such names is refused, and with more than ten of one sign each (PY001).
+_MOST_ODD_NAMES = 1_000
+
 
 class Misread(Exception):
     """libyaml took the sign at `index` for an indicator, but in YAML 1.2 it begins a plain scalar."""
@@ -36,6 +44,10 @@ class Adapted:
         self.has_tab = "\t" in text
         #: Stand-in -> the sign it stands for; to be put back into what is read.
         self.signs: dict[int, str] = {}
+        #: Stand-in -> the name of an anchor that it stands for, and the other way round.
+        self.names: dict[str, str] = {}
+        self._stand_ins: dict[str, str] = {}
+        self._taken: set[str] = set()
         self._left = _MOST_READ_AGAIN
 
     def mend(self, index: int, problem: str) -> bool:
@@ -43,6 +55,8 @@ class Adapted:
         if index >= len(self.text):
             return False
         sign = self.text[index]
+        if problem == _NAME_PROBLEM:
+            return self._mend_name(index)
         if sign == "\t" and problem in _TAB_PROBLEMS:
             return self._mend_tab(index)
         if sign in "?:" and problem == "did not find expected node content":
@@ -54,6 +68,28 @@ class Adapted:
         if self.original[index + 1 : index + 2] in ("", *_NOT_PLAIN_AFTER_SIGN):
             return False
         return self._replace(index, self._stand_in(self.text[index]))
+
+    def _mend_name(self, index: int) -> bool:
+        """A name may hold any sign but space, comma and brackets; libyaml takes ASCII letters only."""
+        begun = _NAME_AS_FAR_AS_READ.search(self.text, max(0, index - 1_024), index)
+        name = _NAME.match(self.text, begun.start() + 1) if begun else None
+        stand_in = self._name_for(name.group()) if name else None
+        return bool(name and stand_in and self._replace(name.start(), stand_in))
+
+    def _name_for(self, name: str) -> str | None:
+        """A name of the same length that no other anchor has; None if there is none left."""
+        if name in self._stand_ins:
+            return self._stand_ins[name]
+        if not self.names:
+            self._taken = set(_NAME_TAKEN.findall(self.original))
+        for number in range(_MOST_ODD_NAMES):
+            candidate = f"{number:0{len(name)}d}"
+            if len(candidate) == len(name) and candidate not in self._taken:
+                self._taken.add(candidate)
+                self._stand_ins[name] = candidate
+                self.names[candidate] = name
+                return candidate
+        return None
 
     def restore(self, text: str) -> str:
         """Text as read, with the signs put back."""

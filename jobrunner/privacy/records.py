@@ -59,9 +59,19 @@ class RunLog:
 
 
 @dataclass(frozen=True, slots=True)
+class RunCode:
+    """The reusable action whose code ran: its repository, the tag that the study names, that tag's commit."""
+
+    repo: str
+    tag: str
+    commit: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunFacts:
     """What the agent knows about an attempt. Times are UTC in whole seconds.
 
+    `tree` is the git tree that the command saw: that of `code` for a reusable action, else that of `commit`.
     `reason` is one of design.md section 5; only `completed` makes a run that can become current.
     `exit_status` is None when the command never ran or gave none.
     """
@@ -81,6 +91,7 @@ class RunFacts:
     finished: int
     exit_status: int | None
     reason: str
+    code: RunCode | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +146,10 @@ def load(content: bytes, folder: Path) -> RunRecord:
         job_id = data.pop("job_id")
         attempt = data.pop("attempt")
         argv = tuple(data.pop("argv"))
-        facts = _only(RunFacts, {**data, "argv": argv, "inputs": inputs})
+        # Records from before there were reusable actions do not have it.
+        found = data.pop("code", None)
+        code = None if found is None else _only(RunCode, found)
+        facts = _only(RunFacts, {**data, "argv": argv, "inputs": inputs, "code": code})
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RecordBroken(f"the metadata.json in {folder} cannot be read") from error
     return RunRecord(job_id, attempt, facts, log, outputs, folder)

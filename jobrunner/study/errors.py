@@ -45,6 +45,15 @@ class CommitNotFound(IntakeError):
         super().__init__(detail, message)
 
 
+class TagNotFound(IntakeError):
+    """The host says that it has no such tag, or the tag names something else than a commit."""
+
+    reason = "commit_not_found"
+
+    def __init__(self, message: str) -> None:
+        super().__init__("commit", message)
+
+
 class CommitNotOnBranch(IntakeError):
     """The commit is known, but the tip of the branch does not descend from it."""
 

@@ -12,9 +12,17 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobrunner.study.errors import CommitNotFound, IntakeError, MirrorBroken, TreeRefused, Unreachable
+from jobrunner.study.errors import (
+    CommitNotFound,
+    IntakeError,
+    MirrorBroken,
+    TagNotFound,
+    TreeRefused,
+    Unreachable,
+)
 
 _MAX_TRACE_BYTES = 2**20
+_NO_SUCH_REF = "couldn't find remote ref %s"
 _HTTP_STATUS = re.compile(r"The requested URL returned error: (\d{3})\Z")
 _FAULT = re.compile(r"object [0-9a-f]{40}: ([A-Za-z0-9]+): ")
 
@@ -67,7 +75,9 @@ def judge(status: int, report: FetchReport, host: str) -> IntakeError | None:
         return Unreachable(_no_answer(report, host))
     if status == 0:
         return None
-    if report.text_of("couldn't find remote ref %s") is not None:
+    if (missing := report.text_of(_NO_SUCH_REF)) is not None:
+        if missing.startswith(_NO_SUCH_REF.replace("%s", "refs/tags/")):
+            return TagNotFound(f"The git host {host} has no such tag.")
         return CommitNotFound("branch", f"The git host {host} has no such branch. It may have been deleted.")
     if report.mentions("File too large") or report.mentions("Out of memory"):
         return TreeRefused("too_large", "The repository is larger than the site's limits for one fetch.")

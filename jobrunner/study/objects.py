@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -22,13 +23,16 @@ from jobrunner.study.git_settings import local_environment, local_options
 from jobrunner.study.mirror_files import mark_broken
 from jobrunner.study.rules import MIB, Limits
 
-Kind = Literal["commit", "tree", "blob"]
+Kind = Literal["commit", "tree", "blob", "tag"]
 # Requests on their way at one time: 64 of 50 bytes fit into the smallest pipe there is, so that we never
 # wait for git to read while git waits for us to read.
 WINDOW = 64
 _MAX_HEADER_BYTES = 200
 _MAX_COMMIT_BYTES = 1 * MIB
 _CHUNK_BYTES = 1 * MIB
+# A tag may name another tag; nobody needs more of them in a row.
+_MAX_TAGS = 5
+_TAG_TARGET = re.compile(rb"object ([0-9a-f]{40})")
 
 
 class ObjectReader:
@@ -96,6 +100,21 @@ class ObjectReader:
         if word != b"tree" or len(tree) != 40:
             raise self._broken(commit)
         return tree.decode("ascii")
+
+    def commit_of(self, object_id: str) -> str | None:
+        """Id of the commit that this object is, or names as a tag; None when it names another thing."""
+        for _ in range(_MAX_TAGS + 1):
+            kind = self.kind(object_id)
+            if kind is None:
+                raise self._broken(object_id)
+            if kind != "tag":
+                return object_id if kind == "commit" else None
+            first = self.read(object_id, "tag", _MAX_COMMIT_BYTES).partition(b"\n")[0]
+            target = _TAG_TARGET.fullmatch(first)
+            if target is None:
+                raise self._broken(object_id)
+            object_id = target[1].decode("ascii")
+        return None
 
     def read(self, object_id: str, kind: Kind, limit: int) -> bytes:
         """The whole object, at most `limit` bytes."""

@@ -2,6 +2,8 @@
 
 import inspect
 import json
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +11,9 @@ import pytest
 from jobrunner.agent.derive import Derived, derive
 from jobrunner.agent.outcome import Ended
 from jobrunner.agent.policy import ImageSection, Policy
+from jobrunner.agent.reusable import FindSource, none_allowed
+from jobrunner.study import Limits, PinnedCommit
+from jobrunner.study.reusable import ReusableSource
 from jobrunner.sync.messages import Offer
 from jobrunner.sync.vocabulary import ExitClass
 from tests.agent.policies import IMAGE_ID, policy
@@ -53,6 +58,7 @@ actions:
 """
 
 OTHER_ID = "sha256:" + "2" * 64
+NONE_ALLOWED = partial(none_allowed, "request")
 
 
 def section(image_id: str, *entrypoint: str) -> dict[str, Any]:
@@ -70,13 +76,13 @@ def made(*, database: dict[str, Any] | None = None, **images: dict[str, Any]) ->
 
 
 def derived(action: str, text: str = PIPELINE, **images: dict[str, Any]) -> Derived:
-    return derive(text.encode(), action, made(**images))
+    return derive(text.encode(), action, made(**images), NONE_ALLOWED)
 
 
 def refusal(action: str, text: str | bytes = PIPELINE, **images: dict[str, Any]) -> tuple[str, str]:
     data = text if isinstance(text, bytes) else text.encode()
     with pytest.raises(Ended) as caught:
-        derive(data, action, made(**images))
+        derive(data, action, made(**images), NONE_ALLOWED)
     outcome = caught.value.outcome
     assert outcome.exit_class is ExitClass.REFUSED
     assert outcome.message
@@ -115,7 +121,7 @@ def test_latest_means_v1_and_never_a_newer_one() -> None:
     only_v2 = made()
     values = only_v2.model_copy(update={"images": {"python:v2": only_v2.images["python:v2"]}})
     with pytest.raises(Ended) as caught:
-        derive(PIPELINE.encode(), "describe", values)
+        derive(PIPELINE.encode(), "describe", values, NONE_ALLOWED)
     assert caught.value.outcome.reason.value == "image_not_allowed"
 
 
@@ -162,9 +168,8 @@ def given(words: str, allowed: Any, *, action: str = "extract", text: str = PIPE
     """The dataset of an action of the image that the policy gives the database for `allowed`."""
     images = EHRQL | {"sqlrunner:v1": section(OTHER_ID)}
     database = {"images": {OTHER_ID: allowed}}
-    return derive(
-        text.replace("generate-dataset", words).encode(), action, made(database=database, **images)
-    ).dataset
+    policy = made(database=database, **images)
+    return derive(text.replace("generate-dataset", words).encode(), action, policy, NONE_ALLOWED).dataset
 
 
 def refused_for(words: str, allowed: Any, **more: str) -> tuple[str, str]:
@@ -183,7 +188,7 @@ def test_a_database_action_at_a_site_without_a_database() -> None:
 def test_a_database_action_of_an_image_that_may_not_have_it() -> None:
     database = {"images": {IMAGE_ID: "any"}}
     with pytest.raises(Ended) as caught:
-        derive(PIPELINE.encode(), "extract", made(database=database, **EHRQL))
+        derive(PIPELINE.encode(), "extract", made(database=database, **EHRQL), NONE_ALLOWED)
     assert (caught.value.outcome.reason.value, caught.value.outcome.detail) == (
         "database_not_allowed",
         "image",
@@ -221,13 +226,67 @@ def test_what_is_no_database_action_gets_none_from_an_allowed_image(words: str) 
 
 def test_the_same_image_under_another_name_gets_none() -> None:
     database = {"images": {IMAGE_ID: "any"}}
-    assert derive(PIPELINE.encode(), "clean", made(database=database)).dataset is None
+    assert derive(PIPELINE.encode(), "clean", made(database=database), NONE_ALLOWED).dataset is None
 
 
-def test_a_reusable_action_is_refused_even_where_policy_names_it() -> None:
+def test_a_site_that_allows_no_reusable_actions_refuses_even_one_that_its_policy_names_as_an_image() -> None:
     assert refusal("borrow") == ("image_not_allowed", "name")
     named = {"kaplan-meier-function:v0.1.0": section(OTHER_ID)}
     assert refusal("borrow", **named) == ("image_not_allowed", "name")
+
+
+def borrowed(action_file: bytes | None, **images: dict[str, Any]) -> Derived:
+    """The action `borrow` with this action.yaml behind it."""
+    url = "https://git.example/actions/kaplan-meier-function"
+    commit = PinnedCommit(url, "main", "a" * 40, "b" * 40, Path("nowhere"), Limits())
+    source = ReusableSource(commit, "v0.1.0", action_file)
+    return derive(PIPELINE.encode(), "borrow", made(**images), lambda _: source)
+
+
+def refused_borrowing(action_file: bytes | None, **images: dict[str, Any]) -> tuple[str, str]:
+    with pytest.raises(Ended) as caught:
+        borrowed(action_file, **images)
+    return caught.value.outcome.reason.value, caught.value.outcome.detail
+
+
+def test_a_reusable_action_has_image_and_first_words_of_its_own_and_the_rest_of_the_study() -> None:
+    found = borrowed(b"run: python:latest python km.py")
+    assert (found.image, found.image_section.id) == ("python:v1", OTHER_ID)
+    assert found.argv == ("python", "km.py", "--input", "output/rows.csv")
+    assert (found.needs, found.patterns) == (("clean",), (("output/curve.csv", "moderately_sensitive"),))
+    assert found.source is not None
+    assert found.source.commit.commit == "a" * 40
+    assert found.dataset is None
+    assert derived("clean").source is None
+
+
+def test_an_image_that_policy_gives_a_reusable_action_by_name_is_not_used() -> None:
+    named = {"kaplan-meier-function:v0.1.0": section("sha256:" + "9" * 64)}
+    assert borrowed(b"run: python:v2 km.py", **named).image_section.id == IMAGE_ID
+
+
+@pytest.mark.parametrize(
+    ("action_file", "refused"),
+    [
+        (None, ("pipeline_invalid", "RA006")),
+        (b"run: [", ("pipeline_invalid", "RA007")),
+        (b"run: python", ("pipeline_invalid", "RA008")),
+        (b"run: kaplan-meier-function:v0.1.0", ("pipeline_invalid", "RA009")),
+        (b"run: sqlrunner:v1 all.sql", ("pipeline_invalid", "RA010")),
+        (b"run: ehrql:v1 generate-dataset a.py", ("pipeline_invalid", "RA010")),
+        (b"run: stata-mp:v9 a.do", ("image_not_allowed", "name")),
+        (b"run: python:v2 " + b"word " * 300_000, ("pipeline_invalid", "PS036")),
+    ],
+)
+def test_a_reusable_action_that_this_site_does_not_start(
+    action_file: bytes | None, refused: tuple[str, str]
+) -> None:
+    assert refused_borrowing(action_file) == refused
+
+
+def test_a_reusable_action_gets_no_database_even_from_an_image_that_may_have_it() -> None:
+    database = {"images": {IMAGE_ID: "any"}}
+    assert borrowed(b"run: python:v2 km.py", database=database).dataset is None
 
 
 @pytest.mark.parametrize(
@@ -253,7 +312,13 @@ def test_a_config_that_no_kernel_would_take_as_one_word() -> None:
 
 def test_only_the_id_of_the_action_is_taken_from_outside() -> None:
     # No offer, approval or message can be handed in: there is no parameter for one.
-    assert list(inspect.signature(derive).parameters) == ["pipeline_file", "action_id", "policy"]
+    assert list(inspect.signature(derive).parameters) == [
+        "pipeline_file",
+        "action_id",
+        "policy",
+        "find_source",
+    ]
+    assert list(inspect.signature(FindSource.__call__).parameters) == ["self", "request_id", "action", "stop"]
     shared = set(Offer.model_fields) & set(Derived.__dataclass_fields__)
     assert shared == set()
 

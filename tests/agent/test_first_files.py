@@ -59,7 +59,9 @@ def test_what_it_writes_loads_again(site_folder: Path) -> None:
 
 def test_without_images_it_loads_too(site_folder: Path) -> None:
     write(site_folder, images=[])
-    assert load(site_folder).policy.images == {}
+    policy = load(site_folder).policy
+    assert policy.images == {}
+    assert policy.reusable_actions is None
 
 
 def test_the_commented_settings_are_real_ones(site_folder: Path) -> None:
@@ -71,6 +73,8 @@ def test_the_commented_settings_are_real_ones(site_folder: Path) -> None:
         '# revoked = "',
         "# token_files = {",
         "# database_threshold = ",
+        "# [reusable_actions]",
+        "# prefix = ",
         "# [database]",
         "# dataset = ",
         "# kind = ",
@@ -93,6 +97,8 @@ def test_the_commented_settings_are_real_ones(site_folder: Path) -> None:
     site = load_site_with_credential(site_folder)
     assert list(site.policy.images) == ["python:v2"]
     assert site.database == made
+    assert site.policy.reusable_actions is not None
+    assert site.policy.reusable_actions.prefix == "https://github.com/opensafely-actions"
 
 
 def load_site_with_credential(folder: Path) -> Site:

@@ -17,6 +17,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
+from jobrunner.agent import resolutions
 from jobrunner.agent.journal import (
     SCHEMA_VERSION,
     Accepted,
@@ -438,6 +439,32 @@ def test_the_journal_of_another_version_is_refused_and_left_alone(tmp_path: Path
         Journal(place)
     assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("attempts",)]
     connection.close()
+
+
+def test_the_journal_of_version_1_goes_on_with_a_table_more(tmp_path: Path) -> None:
+    place = tmp_path / "agent.db"
+    Journal(place).note("word", "", "kept")
+    with sqlite3.connect(place) as connection:
+        connection.execute("DROP TABLE resolutions")
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    for _ in range(2):
+        journal = Journal(place)
+        assert [row[5] for row in journal.incidents(9)] == ["kept"]
+        with journal.transaction() as connection:
+            assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+            assert resolutions.keep(connection, "r", "repo", "v1", "a" * 40) == "a" * 40
+
+
+def test_the_first_answer_of_a_tag_counts_in_a_request_and_in_no_other(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "agent.db")
+    with journal.transaction() as connection:
+        assert resolutions.find(connection, "one", "repo", "v1") is None
+        assert resolutions.keep(connection, "one", "repo", "v1", "a" * 40) == "a" * 40
+        assert resolutions.keep(connection, "one", "repo", "v1", "b" * 40) == "a" * 40
+        assert resolutions.keep(connection, "two", "repo", "v1", "b" * 40) == "b" * 40
+        assert resolutions.find(connection, "one", "repo", "v2") is None
+        assert resolutions.find(connection, "one", "other", "v1") is None
 
 
 def test_a_file_that_is_no_journal_is_refused(tmp_path: Path) -> None:

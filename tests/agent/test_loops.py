@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from jobrunner.agent.ending import Ending
 from jobrunner.agent.journal import Accepted, Attempt, Step
 from jobrunner.agent.loops import deliver_loop, heartbeat_loop, poll_loop, work_loop
 from jobrunner.agent.outcome import Outcome
@@ -85,6 +86,18 @@ def test_while_the_controller_says_pause_nothing_is_claimed(bench: Bench) -> Non
     assert bench.started == []
     bench.shared.desk.pause(False)
     until(bench, lambda: len(bench.started) == 1)
+
+
+def test_that_the_agent_drains_is_told_while_an_older_poll_is_held(bench: Bench) -> None:
+    bench.controller.play("poll", replies.late(5, replies.answer(poll_answer())))
+    bench.run(poll_loop)
+    until(bench, lambda: len(bench.controller.requests("poll")) == 1)
+    began = time.monotonic()
+    Ending(bench.shared, lambda _attempt: None).drain()
+    until(bench, lambda: len(bench.controller.requests("poll")) == 2)
+    assert time.monotonic() - began < 2
+    first, second = (json.loads(request.body) for request in bench.controller.requests("poll"))
+    assert (first["accepting"], second["accepting"]) == (True, False)
 
 
 def test_a_job_whose_end_is_not_told_yet_is_not_claimed_again(bench: Bench) -> None:

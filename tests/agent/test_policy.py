@@ -57,6 +57,12 @@ def test_absolute_paths_stay_as_they_are(site_folder: Path, tmp_path: Path) -> N
         ({"git__allowed": ["http://git.example/org"]}, "git"),
         ({"git__allowed": ["https://*.example/org"]}, "git"),
         ({"git__private_addresses": ["not-an-address"]}, "git"),
+        ({"reusable_actions": {}}, "reusable_actions.prefix"),
+        ({"reusable_actions__prefix": ""}, "reusable_actions.prefix"),
+        ({"reusable_actions__prefix": "https://github.com"}, "reusable_actions.prefix"),
+        ({"reusable_actions__prefix": "https://github.com/owner/"}, "reusable_actions.prefix"),
+        ({"reusable_actions__prefix": "http://github.com/owner"}, "reusable_actions.prefix"),
+        ({"reusable_actions__prefix": ["https://github.com/owner"]}, "reusable_actions.prefix"),
         ({"approvals__threshold": 0}, "approvals.threshold"),
         ({"approvals__threshold": True}, "approvals.threshold"),
         ({"limits__slots": 0}, "limits.slots"),
@@ -105,6 +111,31 @@ def test_http_for_git_on_loopback_is_for_dev_and_test_only(site_folder: Path) ->
     for mode in ("dev", "test"):
         load_site(write_site(site_folder, mode=mode, **changes))
     assert "git.allowed:" in problem(write_site(site_folder, mode="production", **changes))
+
+
+def test_http_for_reusable_actions_on_loopback_is_for_dev_and_test_only(site_folder: Path) -> None:
+    changes = {"reusable_actions__prefix": "http://127.0.0.1:8000/actions"}
+    for mode in ("dev", "test"):
+        load_site(write_site(site_folder, mode=mode, **changes))
+    assert "reusable_actions.prefix:" in problem(write_site(site_folder, mode="production", **changes))
+
+
+def test_reusable_actions_have_rules_of_their_own(site_folder: Path) -> None:
+    """An owner of reusable actions is none of studies, nor the other way round; tokens go to their host."""
+    site_folder.mkdir()
+    (site_folder / "token").write_text(TOKEN)
+    (site_folder / "token").chmod(0o600)
+    changes = {
+        "git__allowed": ["https://git.example/org", "https://other.example/org"],
+        "git__token_files": {"git.example": "token", "other.example": "token"},
+    }
+    assert load_site(write_site(site_folder, **changes)).reusable_rules() is None
+    place = write_site(site_folder, reusable_actions__prefix="https://git.example/actions", **changes)
+    rules, studies = load_site(place).reusable_rules(), load_site(place).git_rules()
+    assert rules is not None
+    assert rules.allowed_prefixes == ("https://git.example/actions",)
+    assert dict(rules.tokens) == {"git.example": TOKEN}
+    assert studies.allowed_prefixes == ("https://git.example/org", "https://other.example/org")
 
 
 @pytest.mark.parametrize("mode", ["dev", "test", "production"])

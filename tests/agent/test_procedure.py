@@ -27,6 +27,7 @@ from jobrunner.agent.policy import Site, load_site
 from jobrunner.agent.procedure import Procedure, Tools
 from jobrunner.agent.report import Reporter
 from jobrunner.agent.results import Results
+from jobrunner.agent.reusable import none_allowed
 from jobrunner.executors.base import ActionRun, ContainerLost, EngineError, Exit, Limits
 from jobrunner.privacy.areas import Areas
 from jobrunner.privacy.confined_process import Launcher
@@ -115,6 +116,7 @@ class Bench:
             approving=Approving(self.site, self.journal),
             executor=self.engine,  # type: ignore[arg-type]
             pins=Pins(Mirrors(self.site.cache / "mirrors", rules)),
+            find_source=none_allowed,
             git_rules=rules,
             limits=Limits(),
             results=self.results,

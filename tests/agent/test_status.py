@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from jobrunner.agent.dispatch import Places
 from jobrunner.agent.journal import Accepted, Journal, Step
-from jobrunner.agent.outcome import Outcome
+from jobrunner.agent.outcome import Outcome, is_incident
+from jobrunner.agent.overview import overview_lines, overview_value
 from jobrunner.agent.report import Reporter
 from jobrunner.agent.status import status_lines
 from jobrunner.sync.identity import job_id as job_id_of
@@ -53,6 +55,8 @@ def test_attempts_with_their_reasons_and_incidents(site_folder: Path) -> None:
     assert re.search(rf"heart-study  model  {running}  not ended, at step wait$", text, re.M)
     assert "site_policy unknown_field: The controller's answer to poll was refused." in text
     assert "canary-token" not in text
+    assert "\n2 newest attempts (UTC):\n" in text
+    assert "\n1 newest incident (UTC):\n" in text
 
 
 def test_only_the_newest_are_shown(site_folder: Path) -> None:
@@ -66,6 +70,53 @@ def test_only_the_newest_are_shown(site_folder: Path) -> None:
     assert lines[1].startswith("2 newest attempts")
     assert sum("heart-study" in line for line in lines) == 2
     assert "note 4" in lines[-2]
+
+
+@pytest.mark.parametrize(
+    ("reason", "exit_class", "own"),
+    [
+        (Reason.NONZERO_EXIT, ExitClass.FAILED, True),
+        (Reason.OUTPUTS_REFUSED, ExitClass.FAILED, True),
+        (Reason.OUT_OF_TIME, ExitClass.FAILED, True),
+        (Reason.INTERNAL_ERROR, ExitClass.FAILED, False),
+        (Reason.SITE_POLICY, ExitClass.REFUSED, False),
+        (Reason.APPROVAL_EXPIRED, ExitClass.REFUSED, False),
+    ],
+)
+def test_what_a_study_did_wrong_is_counted_apart(
+    site_folder: Path, reason: Reason, exit_class: ExitClass, own: bool
+) -> None:
+    place = write_site(site_folder)
+    journal = Journal(site_folder / "state" / "agent.db")
+    outcome = Outcome(exit_class, reason, "", "It ended so.")
+    fill(journal, "describe", Step.DONE, outcome)
+    fill(journal, "model", Step.DONE, Outcome(ExitClass.SUCCEEDED, Reason.COMPLETED))
+    text = "\n".join(status_lines(place, 20))
+    assert is_incident(outcome) is not own
+    assert ("Jobs that failed in the study's own code: 1;" in text) is own
+    assert ("Jobs that failed in the study's own code: 0." in text) is not own
+
+
+def test_no_cancelled_job_is_an_incident() -> None:
+    for reason in (Reason.BY_REQUESTER, Reason.BY_CONTROLLER, Reason.BY_SITE):
+        assert not is_incident(Outcome(ExitClass.CANCELLED, reason))
+
+
+def test_a_number_reads_as_people_say_it() -> None:
+    value = overview_value(
+        state="paused by the controller",
+        started=0,
+        answered=None,
+        problem="",
+        places=Places(total=2, taken=1, database=0, database_taken=0),
+        waiting_events=0,
+        running=[
+            {"name": "x-1", "project": "p", "action": "a", "database": False, "doing": "running", "since": 0}
+        ],
+    )
+    lines = list(overview_lines(value, now=5))
+    assert lines[1] == "It starts nothing new; what runs goes on."
+    assert "1 job now:" in lines
 
 
 @pytest.mark.parametrize("sign", ["\x1b[2J", "\x07", "\r", "\u202e", "\u200b", "\x9b", "\x00"])

@@ -673,6 +673,22 @@ def test_G09_a_tag_named_like_the_branch_is_not_the_branch(site: Site) -> None:
 
 
 @web
+@pytest.mark.parametrize("place", ["tags", "heads", "remotes", ""])
+def test_G09_a_name_that_git_would_take_for_the_branch_is_not_the_branch(site: Site, place: str) -> None:
+    site.pin()
+    run_git(site.study.bare, "update-ref", "-d", "refs/heads/main")
+    longer = "/".join(part for part in ("refs", place, "refs/heads/main") if part)
+    run_git(site.study.bare, "update-ref", longer, site.study.head)
+    for _ in range(2):
+        with pytest.raises(CommitNotFound) as refused:
+            site.pin()
+        assert refused.value.detail == "branch"
+    # The twin: beside the branch such a name does no harm.
+    run_git(site.study.bare, "update-ref", "refs/heads/main", site.study.head)
+    assert site.pin().commit == site.study.head
+
+
+@web
 def test_G09_a_deleted_branch_gives_no_right_to_what_the_mirror_holds(site: Site) -> None:
     site.study.switch("topic")
     commit = site.study.commit({"n": "1"})

@@ -486,6 +486,19 @@ def test_P09_no_call_of_an_agent_without_an_agents_credential(bystander: Site, c
 
 
 @pytest.mark.http
+def test_P09_the_list_of_own_requests_holds_nothing_of_others_nor_beyond_the_token(
+    site: Site, other_site: Site
+) -> None:
+    mine = site.ask("other")["request_id"]
+    other_site.ask("other")
+    narrow = site.server.create_token(site.person, other_site.project)
+    listed = [row["request_id"] for row in site.call("GET", "requests").json()["requests"]]
+    assert listed == [mine]
+    assert site.call("GET", "requests", token=narrow).json() == {"requests": []}
+    assert site.call("GET", "requests", token="jrp_rubbish").status_code == 401
+
+
+@pytest.mark.http
 def test_P09_what_a_caller_claims_about_himself_counts_for_nothing(site: Site, other_site: Site) -> None:
     request = site.ask("other")["request_id"]
     claims = {"Remote-User": site.person, "X-Forwarded-User": site.person, "X-Original-URL": "/"}
@@ -554,6 +567,12 @@ UNSAFE = [
     ("SECRET_KEY_FILE", {}, "short"),
     ("GIT_PREFIXES", {"GIT_PREFIXES": "http://127.0.0.1:8080"}, "k" * 64),
     ("GIT_PREFIXES", {"GIT_PREFIXES": "http://github.com/opensafely", "MODE": "test"}, "k" * 64),
+    ("GIT_PREFIXES", {"GIT_PREFIXES": "https://github.com/opensafely/"}, "k" * 64),
+    ("REUSABLE_PREFIX", {"REUSABLE_PREFIX": "http://127.0.0.1:8080/owner"}, "k" * 64),
+    ("REUSABLE_PREFIX", {"REUSABLE_PREFIX": "http://github.com/owner", "MODE": "test"}, "k" * 64),
+    ("REUSABLE_PREFIX", {"REUSABLE_PREFIX": "https://github.com"}, "k" * 64),
+    ("REUSABLE_PREFIX", {"REUSABLE_PREFIX": "https://github.com/owner/"}, "k" * 64),
+    ("REUSABLE_PREFIX", {"REUSABLE_PREFIX": ""}, "k" * 64),
     ("HOSTS", {"HOSTS": "*"}, "k" * 64),
     ("HOSTS", {"HOSTS": ""}, "k" * 64),
     ("DATA", {"DATA": ""}, "k" * 64),

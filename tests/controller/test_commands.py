@@ -50,7 +50,8 @@ def test_a_checkout_says_repository_branch_and_commit(site: Site, checkout: Path
     shown = jobrunner(site, checkout, "status", request)
     assert "waiting for agent" in shown.stdout
     stopped = jobrunner(site, checkout, "cancel", request)
-    assert stopped.stdout.strip() == "1 job is cancelled or will stop."
+    follow = f"Everyone can follow it at {site.server.url}/jobs/{request}"
+    assert stopped.stdout.splitlines() == ["1 job is cancelled or will stop.", follow]
     watched = jobrunner(site, checkout, "status", request, "--watch")
     assert watched.returncode == 1
     assert watched.stdout.strip() == "other: cancelled (by requester) - It was cancelled by the project."

@@ -76,7 +76,7 @@ def test_a_request_is_shown_with_states_and_sentences(site: Site) -> None:
     request = finished(site)
     text = page(site, f"/jobs/{request}")
     assert "The code needed more memory than the data centre allows." in text
-    assert "an action that it needs did not succeed" in text
+    assert "which it needs, failed (out of memory)." in text
     assert f"Study {site.project}" in text
     assert site.person in text
     assert site.commit in text
@@ -113,7 +113,7 @@ def test_a_page_and_its_part_say_the_same(site: Site) -> None:
         (f"/backends/{site.backend}", f"/live/backends/{site.backend}"),
     ]:
         whole, found = page(site, path), page(site, part)
-        made = re.compile(r'data-made="[^"]*"')
+        made = re.compile(r'data-(made|shown)="[^"]*"')
         assert made.sub("", found).strip() in made.sub("", whole)
         assert f'data-part="{part.replace("&", "&amp;")}"' in whole
         assert "<html" not in found
@@ -143,7 +143,7 @@ def test_a_reused_job_leads_to_the_run_that_serves_and_names_its_commit(site: Si
     second = site.ask("count")
     text = page(site, f"/jobs/{second['request_id']}")
     assert f'href="/jobs/{first["request_id"]}">The run that serves</a>' in text
-    assert f"used commit <code>{site.commit[:10]}</code>" in text
+    assert f"serves, at commit {site.commit[:12]}, the one asked for." in text
 
 
 def test_a_project_page_tells_who_allowed_what_and_all_that_was_asked(site: Site) -> None:
@@ -242,6 +242,9 @@ def test_the_feed_is_the_same_as_data(site: Site) -> None:
         "seconds",
         "reused_request",
         "reused_commit",
+        "code_repo",
+        "code_tag",
+        "code_commit",
     }
     alone = requests.get(site.server.url + newest["data"], timeout=10).json()
     assert alone["jobs"] == newest["jobs"]

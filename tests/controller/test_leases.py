@@ -9,7 +9,7 @@ from jobrunner.controller.jobs import attempt_tokens, leases
 from jobrunner.controller.jobs.cancelling import cancel_request
 from jobrunner.controller.jobs.leases import Terms
 from jobrunner.controller.jobs.lifecycle import Overtaken, move
-from jobrunner.controller.jobs.offers import cancels_for, look, offers_for
+from jobrunner.controller.jobs.offers import after_events, cancels_for, look
 from jobrunner.controller.jobs.refusals import STALE, TAKEN, Refused
 from jobrunner.controller.jobs.transitions import PREPARING, Situation, State
 from jobrunner.sync.messages import MAX_TOKEN_BYTES, Renew
@@ -72,7 +72,7 @@ def test_an_error_that_is_not_the_studys_is_tried_again_after_a_pause() -> None:
     assert where(request) == {"other": "pending/retrying"}
     rows.tick(14)
     assert refusal(rows, request, 2) == TAKEN
-    assert offers_for(rows.agent(), now=rows.now, terms=rows.terms) == ()
+    assert after_events(rows.agent(), ended=True, now=rows.now, terms=rows.terms)[0] == ()
     rows.tick(2)
     assert rows.claim(job(request, "other"), 2).attempt == 2
 
@@ -117,7 +117,7 @@ def test_a_cancelled_run_that_lapsed_is_offered_to_nobody_and_ends_at_the_next_l
     assert len(cancels_for(rows.agent(), now=rows.now, terms=rows.terms)) == 1
     rows.tick(121)
     assert refusal(rows, request, 2) == TAKEN
-    assert offers_for(rows.agent(), now=rows.now, terms=rows.terms) == ()
+    assert after_events(rows.agent(), ended=True, now=rows.now, terms=rows.terms)[0] == ()
     assert look(rows.agent(), accepting=True, now=rows.now, terms=rows.terms) == ((), ())
     assert where(request) == {"other": "cancelled/by_requester"}
 

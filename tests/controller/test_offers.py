@@ -4,7 +4,7 @@ import pytest
 from django.utils import timezone
 
 from jobrunner.controller.api.agent_app import hold_for
-from jobrunner.controller.jobs.offers import offers_for
+from jobrunner.controller.jobs.offers import after_events
 from jobrunner.controller.jobs.pausing import set_paused
 from jobrunner.controller.projects import approvals
 from jobrunner.controller.projects.models import Backend
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.unit, pytest.mark.django_db]
 
 def offered(rows: Rows, *, db: int = 0, plain: int = 0) -> list[tuple[str, str]]:
     Backend.objects.filter(pk=rows.backend.pk).update(free_db=db, free_plain=plain)
-    offers = offers_for(rows.agent(), now=rows.now, terms=rows.terms)
+    offers = after_events(rows.agent(), ended=True, now=rows.now, terms=rows.terms)[0]
     return [(offer.branch, offer.action) for offer in offers]
 
 
@@ -83,7 +83,7 @@ def test_a_database_action_takes_one_of_all_places_and_gives_it_back() -> None:
         agent = rows.agent()
         assert agent.free_plain == 0
         rows.report(job(request, done), lease, Reason.COMPLETED, ExitClass.SUCCEEDED)
-        found = offers_for(rows.agent(), now=rows.now, terms=rows.terms)
+        found = after_events(rows.agent(), ended=True, now=rows.now, terms=rows.terms)[0]
         assert [offer.action for offer in found] == following
     agent = rows.agent()
     assert (agent.free_db, agent.free_plain) == (1, 1)
@@ -122,7 +122,7 @@ def test_sixteen_offers_with_large_approvals_stay_below_the_limit_of_a_reply() -
     approvals.store(text, now=timezone.now())
     rows.ask("run_all", needs=many("a", 16))
     Backend.objects.filter(pk=rows.backend.pk).update(free_plain=16)
-    offers = offers_for(rows.agent(), now=rows.now, terms=rows.terms)
+    offers = after_events(rows.agent(), ended=True, now=rows.now, terms=rows.terms)[0]
     reply = PollReply(offers=offers, cancels=(), pause=False, retry_after=None)
     assert offers
     assert len(reply.to_bytes()) <= MAX_REPLY_BYTES
@@ -132,7 +132,7 @@ def test_news_goes_out_at_once_and_no_news_is_held() -> None:
     rows = Rows()
     rows.ask("other")
     Backend.objects.filter(pk=rows.backend.pk).update(free_plain=1)
-    offers = offers_for(rows.agent(), now=rows.now, terms=rows.terms)
+    offers = after_events(rows.agent(), ended=True, now=rows.now, terms=rows.terms)[0]
     poll = Poll(accepting=True, slots=Slots(db=0, plain=1))
     nothing = PollReply(offers=(), cancels=(), pause=False, retry_after=None)
     paused = PollReply(offers=(), cancels=(), pause=True, retry_after=None)

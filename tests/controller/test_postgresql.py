@@ -9,6 +9,7 @@ import psycopg
 import pytest
 import requests
 
+from jobrunner.controller.feed.database_away import COME_BACK_S
 from jobrunner.sync.client import Unanswered
 from tests.fixtures import databases
 from tests.fixtures.controller_sites import Site, served_sites
@@ -90,7 +91,12 @@ def test_a_restart_of_the_database_heals_by_itself(site: Site, engine_of_rows: P
             agent.end(job, lease)
         busy = site.call("GET", f"requests/{first['request_id']}")
         assert (busy.status_code, busy.json()["errors"][0]["id"]) == (503, "busy")
-        assert requests.get(f"{site.server.url}/feed.json", timeout=20).status_code == 500
+        assert int(busy.headers["Retry-After"]) > 0
+        data = requests.get(f"{site.server.url}/feed.json", timeout=20)
+        assert (data.status_code, data.json()["errors"][0]["id"]) == (503, "busy")
+        page = requests.get(f"{site.server.url}/jobs/{first['request_id']}", timeout=20)
+        assert (page.status_code, int(page.headers["Retry-After"])) == (503, COME_BACK_S)
+        assert "The database does not answer at the moment" in page.text
     finally:
         engine_of_rows.run()
     with ThreadPoolExecutor(8) as pool:

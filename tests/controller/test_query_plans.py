@@ -18,11 +18,16 @@ from django.db import connection, transaction
 from django.test import Client
 from pytest_django.plugin import DjangoDbBlocker
 
+from jobrunner.controller.accounts import tokens
 from jobrunner.controller.api.agent_calls import Call, begin_poll, claim, events, look, renew
 from jobrunner.controller.feed import happenings
 from jobrunner.controller.jobs import queue
+from jobrunner.controller.jobs.describing import describe_jobs
 from jobrunner.controller.jobs.leases import Terms
-from jobrunner.controller.jobs.models import JobEvent, JobRequest
+from jobrunner.controller.jobs.models import Job, JobEvent, JobRequest
+from jobrunner.controller.jobs.own_requests import own_requests
+from jobrunner.controller.jobs.reusing import would_serve
+from jobrunner.controller.jobs.tally import tallies
 from jobrunner.controller.jobs.transitions import Wait
 from jobrunner.sync import identity, signing
 from jobrunner.sync.messages import Claim, Events, Poll, Renew, Slots
@@ -159,7 +164,47 @@ def front_page(rows: Rows) -> None:
     assert text.count(f"by {rows.person.username}") == 20
 
 
-@pytest.mark.parametrize("call", [poll, one_job, newest_events, lists, front_page])
+def own_requests_of_one_person(rows: Rows) -> None:
+    secret = tokens.create(rows.person, [rows.project], days=1, now=BEGIN)
+    token = tokens.find(secret, now=BEGIN)
+    assert token is not None
+    found = own_requests(token)
+    assert len(found) == 20
+    assert len(tallies([one.pk for one in found])) == 20
+
+
+def what_did_not_run(rows: Rows) -> None:
+    run = Job.objects.order_by("pk")[0]
+    request, later = run.request, {"reason": "nonzero_exit", "finished_at": BEGIN}
+    fields = {"request": request, "workspace": run.workspace, "backend": run.backend, "is_database": False}
+    fields |= {"created_at": BEGIN, "changed_at": BEGIN}
+    Job.objects.create(job_id="f", action=run.action, state="failed", **fields, **later)
+    reused = Job.objects.create(
+        job_id="r",
+        action=run.action,
+        state="succeeded",
+        reason="reused",
+        finished_at=BEGIN,
+        reused=run,
+        **fields,
+    )
+    root = Job.objects.create(job_id="n", action="root", state="failed", **fields, **later)
+    ended = {"state": "failed", "reason": "dependency_failed", "finished_at": BEGIN}
+    blocked = Job.objects.create(job_id="b", action="blocked", **ended, **fields)
+    blocked.needs.add(root)
+    facts = describe_jobs(Job.objects.filter(pk__in=[reused.pk, blocked.pk]), now=BEGIN)
+    assert "A later run of it failed" in facts[reused.pk].why
+    assert "`root`" in facts[blocked.pk].why
+    assert would_serve({run.action: run.pk}, "b" * 40)[run.action].failed_since is not None
+    Job.objects.filter(pk__in=[reused.pk, blocked.pk, root.pk]).update(reused=None)
+    blocked.needs.clear()
+    Job.objects.filter(job_id__in=("f", "r", "n", "b")).delete()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [poll, one_job, newest_events, lists, front_page, own_requests_of_one_person, what_did_not_run],
+)
 @pytest.mark.parametrize("analysed", [True, False])
 def test_nothing_walks_through_what_has_ended(
     rows: Rows, call: Callable[[Rows], None], analysed: bool

@@ -153,6 +153,46 @@ def test_a_study_runs_in_python_v2(
             assert os.stat(name, dir_fd=folder).st_size > 0
 
 
+R_SCRIPT = """
+suppressPackageStartupMessages({
+  library(tidyverse); library(lubridate); library(broom); library(glue); library(here)
+  library(data.table); library(jsonlite); library(yaml); library(optparse); library(argparse)
+  library(knitr); library(rmarkdown); library(survival); library(sandwich); library(lmtest)
+  library(cmprsk); library(patchwork); library(gridExtra); library(svglite); library(splines)
+})
+set.seed(1)
+people <- tibble(time = rexp(500, 0.1), event = rbinom(500, 1, 0.5), age = rnorm(500, 60, 9))
+write_csv(tidy(coxph(Surv(time, event) ~ age, people)), "output/model.csv")
+ggsave("output/plot.png", ggplot(people, aes(age, time)) + geom_point(), width = 3, height = 3)
+stopifnot(nchar("é") == 1, tz(with_tz(ymd_hm("2026-07-01 00:00"), "Europe/London")) == "Europe/London")
+dropped <- c("/usr/share/javascript/mathjax/MathJax.js", file.path(find.package("dplyr"), "help", "AnIndex"))
+writeLines("---\\ntitle: x\\n---\\n`r 1 + 1` people", "output/page.Rmd")
+render("output/page.Rmd", "md_document", quiet = TRUE)
+cat("fitted", file.exists(dropped), readLines("output/page.md"))
+"""
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("argv", [("analysis/a.R",), ("Rscript", "analysis/a.R")])
+def test_a_study_runs_in_r_v2(
+    executor: DockerExecutor, r_v2_image: str, tmp_path: Path, argv: tuple[str, ...]
+) -> None:
+    tree = tmp_path / "tree"
+    (tree / "analysis").mkdir(parents=True)
+    (tree / "analysis" / "a.R").write_text(R_SCRIPT)
+    recipe = read_recipe(images.recipe_root() / "r-v2")
+    assert recipe.drop
+    run = ActionRun(
+        agent_id=AGENT, job_id=job_id(), attempt=1, image_id=r_v2_image, entrypoint=recipe.entrypoint,
+        argv=argv, uid=200_251, gid=200_251, tree=tree, folders=("output",),
+    )  # fmt: skip
+    ended = run_to_end(executor, run)
+    assert (ended.exit.status, ended.log) == (0, b"fitted FALSE FALSE 2 people"), ended.log.decode()
+    with executor.open_outputs(run) as folder:
+        for name in ("output/model.csv", "output/plot.png"):
+            assert os.stat(name, dir_fd=folder).st_size > 0
+
+
 @pytest.mark.docker
 def test_a_second_call_builds_and_loads_nothing(python_v2_image: str) -> None:
     said: list[str] = []

@@ -1,11 +1,11 @@
 """The base file of the format's description, and a small language for changes to it."""
 
-_MODEL = {
+MODEL = {
     "run": "r:v2 analysis/model.R",
     "needs": "[extract]",
     "outputs": "{moderately_sensitive: {table: output/table.csv}}",
 }
-_EXTRACT = {
+EXTRACT = {
     "run": "ehrql:v1 generate-dataset analysis/dataset.py --output output/data.csv.gz",
     "outputs": "{highly_sensitive: {data: output/data.csv.gz}}",
 }
@@ -20,7 +20,7 @@ def build(*changes: Change) -> bytes:
     A line `key: value` takes the place of that key, or is added; `-key` drops it. A line that begins with `+`
     is added as it stands, whatever is there already. "file" is the whole text.
     """
-    model, extract = _as_lines(_MODEL), _as_lines(_EXTRACT)
+    model, extract = _as_lines(MODEL), _as_lines(EXTRACT)
     top = {"version": ["version: '5.0'"], "actions": ["actions:"]}
     replaced = False
     for place, lines in changes:

@@ -7,7 +7,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobrunner.pipeline import load, run_all_order
+from jobrunner.cli.check_github import as_annotations
+from jobrunner.cli.check_text import as_text
+from jobrunner.pipeline import Loaded, load, run_all_order
 from jobrunner.pipeline.reporting import as_data
 from jobrunner.pipeline.words import OpenQuoteError, split_words
 from tests.pipeline.test_semantics import INVALID, VALID
@@ -27,10 +29,20 @@ def check(data: bytes) -> None:
     places = [(problem.line, problem.column, problem.id, problem.message) for problem in loaded.problems]
     assert places == sorted(places)
     json.dumps(as_data(loaded), allow_nan=False).encode()
+    check_shown(data, loaded)
     if loaded.pipeline is not None:
         run_all_order(loaded.pipeline.actions)
         for action in loaded.pipeline.actions.values():
             assert all(isinstance(word, str) for word in action.command())
+
+
+def check_shown(data: bytes, loaded: Loaded) -> None:
+    """What a person sees: one line for each problem that begins with the file, all else indented."""
+    lines = as_text("f", loaded.problems, data).split("\n")
+    assert lines.pop() == ""
+    assert all(line.isprintable() for line in lines)
+    assert sum(not line.startswith("  ") for line in lines) == len(loaded.problems)
+    assert as_annotations("f", loaded.problems).count("\n") == len(loaded.problems)
 
 
 def test_a_suggestion_shows_what_does_not_print() -> None:

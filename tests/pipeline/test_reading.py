@@ -388,3 +388,29 @@ def test_alias_inside_itself() -> None:
 
 def test_unknown_alias_is_no_yaml() -> None:
     assert problems_of("a: *b") == [("PY001", 1, 4)]
+
+
+@pytest.mark.parametrize("name", ["a.b", "é", "ein/weg", "x!", "a&b", "漢字", 'a"b', "1.5", "-.-", "a_b-c+d"])
+def test_anchors_may_have_any_sign_in_their_name(name: str) -> None:
+    text = f"a: &{name} [1]\nb: *{name}\nc: '&{name} *{name}'\nd: {{e: *{name} , f: &00 2, g: &0 3}}\n"
+
+    assert read(text) == {"a": [1], "b": [1], "c": f"&{name} *{name}", "d": {"e": [1], "f": 2, "g": 3}}
+
+
+def test_two_odd_anchors_stay_two() -> None:
+    assert read("a: &x.y 1\nb: &x.z 2\nc: [*x.z , *x.y ]\nd: &é 3\ne: &ü 4\nf: [*ü , *é ]\n") == {
+        "a": 1, "b": 2, "c": [2, 1], "d": 3, "e": 4, "f": [4, 3]
+    }  # fmt: skip
+
+
+def test_places_and_messages_have_the_odd_name_as_written() -> None:
+    text = "a: &x.y 1\nb: *x.yz\n"
+    _, problems = read_tree(text.encode())
+
+    assert [(p.id, p.line, p.column) for p in problems] == [("PY001", 2, 4)]
+    assert "`*x.yz`" in problems[0].message
+
+
+@pytest.mark.parametrize("text", ["a: & b", "a: &", "a: *", "a: &[x]", "a: *{}", "a: &a,b 1"])
+def test_an_anchor_without_a_name_is_no_yaml(text: str) -> None:
+    assert [found[0] for found in problems_of(text)] == ["PY001"]

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
+from django.db.models import QuerySet
+
 from jobrunner.controller.accounts import secret_text
 from jobrunner.controller.accounts.models import Person, PersonalToken
 from jobrunner.controller.projects.models import Membership, Project
@@ -60,7 +62,11 @@ def check_can_use(token: PersonalToken, project: Project) -> None:
         raise NotAllowed(f"You are not a member of project `{project.slug}`.")
 
 
+def usable(token: PersonalToken) -> QuerySet[Project]:
+    """The projects that the token may be used for: those it names, of which its person is still a member."""
+    return token.projects.filter(membership__person=token.person)
+
+
 def usable_projects(token: PersonalToken) -> list[str]:
     """Slugs of the projects that the token may be used for."""
-    mine = Project.objects.filter(membership__person=token.person, pk__in=token.projects.all())
-    return list(mine.order_by("slug").values_list("slug", flat=True))
+    return list(usable(token).order_by("slug").values_list("slug", flat=True))

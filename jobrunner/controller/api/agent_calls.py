@@ -70,6 +70,7 @@ def hello(call: Call, terms: Terms) -> HelloReply:
         agent_version=message.version,
         agent_runtimes=" ".join(sorted(runtime.value for runtime in set(message.runtimes))),
         policy_digest=message.policy_digest,
+        accepting=True,
         last_seen_at=timezone.now(),
     )
     return HelloReply(protocol=PROTOCOL)
@@ -86,10 +87,19 @@ def _check_protocol(body: bytes) -> None:
 
 
 def begin_poll(call: Call) -> tuple[Backend, Poll]:
-    """Who polls, with the free places that he tells noted."""
+    """Who polls, with what he tells noted: his free places, and whether he takes anything new.
+
+    An agent that was paused from here takes nothing for that reason, which the jobs already say.
+    """
     agent = identify(call.credential)
     poll = read(Poll, call.body)
-    turns.note_seen(agent, now=timezone.now(), free_db=poll.slots.db, free_plain=poll.slots.plain)
+    turns.note_seen(
+        agent,
+        now=timezone.now(),
+        free_db=poll.slots.db,
+        free_plain=poll.slots.plain,
+        accepting=poll.accepting or agent.paused,
+    )
     return agent, poll
 
 
@@ -123,13 +133,11 @@ def events(call: Call, terms: Terms) -> EventsReply:
     batch = read(Events, call.body)
     agent = reports.receive(agent, batch, call.attempt_token, now=now)
     ended = any(event.stage is Stage.ENDED for event in batch.events)
-    if ended:
-        # Its free places are others now.
-        agent.refresh_from_db()
+    found, cancels = offers.after_events(agent, ended=ended, now=now, terms=terms)
     return EventsReply(
         acks=tuple(dict.fromkeys(event.event_id for event in batch.events)),
-        offers=offers.offers_for(agent, now=now, terms=terms) if ended else (),
-        cancels=offers.cancels_for(agent, now=now, terms=terms),
+        offers=found,
+        cancels=cancels,
         pause=agent.paused,
     )
 

@@ -2,7 +2,6 @@
 
 import logging
 from dataclasses import asdict
-from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
@@ -10,23 +9,35 @@ from django.conf import settings
 from django.db import Error, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from ninja import Field, NinjaAPI, Schema
+from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.openapi.schema import OpenAPISchema
 from ninja.parser import Parser
 from ninja.security import HttpBearer
-from pydantic import ConfigDict
 
 from jobrunner import __version__
 from jobrunner.controller.accounts import tokens
 from jobrunner.controller.accounts.models import PersonalToken
 from jobrunner.controller.api.agent_openapi import with_agent_calls
+from jobrunner.controller.api.researcher_bodies import (
+    CancelOut,
+    CreatedOut,
+    ErrorsOut,
+    OwnRequestsOut,
+    RequestIn,
+    RequestOut,
+)
 from jobrunner.controller.configuration import Configuration
+from jobrunner.controller.feed.database_away import COME_BACK_S
+from jobrunner.controller.jobs.answering import tell
 from jobrunner.controller.jobs.asking import Ask, Complaint, RequestRefused
 from jobrunner.controller.jobs.cancelling import cancel_request
 from jobrunner.controller.jobs.describing import RequestFacts, describe
 from jobrunner.controller.jobs.intake import Studies, ask_for_jobs
 from jobrunner.controller.jobs.models import JobRequest
+from jobrunner.controller.jobs.own_requests import own_requests
+from jobrunner.controller.jobs.reusable import Shelf
+from jobrunner.controller.jobs.tally import summary, tallies
 from jobrunner.study import GitRules, Mirrors
 from jobrunner.sync import strict_json
 
@@ -60,86 +71,6 @@ class PersonalBearer(HttpBearer):
         return tokens.find(token, now=timezone.now())
 
 
-class RequestIn(Schema):
-    """What is asked for. Unknown fields are refused."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-    client_key: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")
-    project: str = Field(max_length=100)
-    backend: str = Field(max_length=100)
-    repo: str = Field(max_length=400)
-    branch: str = Field(max_length=300)
-    commit: str = Field(max_length=100)
-    actions: list[str] = Field(max_length=2000)
-    force: bool = False
-
-
-class JobOut(Schema):
-    """One job: where it is, and why in one sentence."""
-
-    job_id: str
-    action: str
-    state: str
-    reason: str
-    why: str
-    next_step: str
-    log: str
-    attempt: int
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    reused_request: str | None
-    reused_commit: str | None
-
-
-class RequestOut(Schema):
-    """A job request with its jobs."""
-
-    request_id: str
-    project: str
-    workspace: str
-    backend: str
-    asked_by: str
-    repo: str
-    branch: str
-    commit: str
-    actions: list[str]
-    state: str
-    created_at: datetime
-    finished_at: datetime | None
-    finished: bool
-    page: str
-    jobs: list[JobOut]
-
-
-class CreatedOut(Schema):
-    """The stored request; null with a sentence when there was nothing to do."""
-
-    message: str
-    request: RequestOut | None
-
-
-class CancelOut(Schema):
-    """How many jobs end because of it, and the request as it is now."""
-
-    message: str
-    request: RequestOut
-
-
-class ErrorOut(Schema):
-    """One thing that is wrong. `problems` is there for RQ002 only."""
-
-    id: str
-    message: str
-    problems: list[dict[str, Any]] | None = None
-
-
-class ErrorsOut(Schema):
-    """Everything that is wrong with a call."""
-
-    errors: list[ErrorOut]
-
-
 class ControllerAPI(NinjaAPI):
     """The API whose description names the agents' calls too, though another layer answers them."""
 
@@ -166,21 +97,40 @@ def _studies() -> Studies:
     chosen: Configuration = settings.CONFIGURATION
     if chosen.data is None:
         raise RequestRefused(503, [Complaint("no_data_folder", "This controller has no data folder.")])
-    rules = GitRules(allowed_prefixes=chosen.git_prefixes, allow_loopback_http=chosen.mode != "production")
-    return Studies(Mirrors(chosen.data / "mirrors", rules), rules, chosen.git_deadline_s)
+    loopback = chosen.mode != "production"
+    rules = GitRules(allowed_prefixes=chosen.git_prefixes, allow_loopback_http=loopback)
+    reusable = GitRules(allowed_prefixes=(chosen.reusable_prefix,), allow_loopback_http=loopback)
+    folder = chosen.data / "mirrors"
+    shelf = Shelf(Mirrors(folder, reusable), chosen.reusable_prefix)
+    return Studies(Mirrors(folder, rules), rules, shelf, chosen.git_deadline_s)
 
 
 @api.post("requests", auth=bearer, response={200: CreatedOut, 201: CreatedOut, **_ERRORS})
-def create_request(request: HttpRequest, body: RequestIn) -> tuple[int, dict[str, Any]]:
+def create_request(request: HttpRequest, asked: RequestIn) -> tuple[int, dict[str, Any]]:
     """Ask for jobs. The same `client_key` with the same body gives the same request again."""
     now = timezone.now()
-    fields = body.model_dump()
+    fields = asked.model_dump()
     ask = Ask(**(fields | {"actions": tuple(fields["actions"])}))
     answer = ask_for_jobs(ask, _token(request), _studies(), now=now)
-    if answer.request is None:
-        return 200, {"message": answer.nothing_to_do, "request": None}
-    message = "Asked for." if answer.new else "Asked for before, with the same key."
-    return 201 if answer.new else 200, {"message": message, "request": _out(answer.request)}
+    told = tell(answer, ask.commit, now=now)
+    body = {
+        "message": told.message,
+        "request": None if told.request is None else _as_json(told.request),
+        "reused": [
+            {"action": action, "page": _page(run.request_id), **asdict(run)}
+            for action, run in told.reused.items()
+        ],
+        "already": [asdict(one) | {"page": _page(one.request_id)} for one in told.already],
+    }
+    return 201 if answer.new else 200, body
+
+
+@api.get("requests", auth=bearer, response={200: OwnRequestsOut, **_ERRORS})
+def get_own_requests(request: HttpRequest) -> dict[str, Any]:
+    """The last 20 requests of the token's person in the token's projects, newest first."""
+    found = own_requests(_token(request))
+    counts = tallies([one.pk for one in found])
+    return {"requests": [_row(one, counts[one.pk]) for one in found]}
 
 
 @api.get("requests/{request_id}", auth=bearer, response={200: RequestOut, **_ERRORS})
@@ -225,7 +175,37 @@ def _out(request: JobRequest) -> dict[str, Any]:
 
 
 def _as_json(facts: RequestFacts) -> dict[str, Any]:
-    return asdict(facts) | {"finished": facts.finished, "page": f"/jobs/{facts.request_id}"}
+    counts = facts.counts
+    return asdict(facts) | {
+        "finished": facts.finished,
+        "page": _page(facts.request_id),
+        "counts": counts,
+        "summary": summary(counts),
+        "jobs": [
+            asdict(job) | {"reused_request": job.reused_request, "reused_commit": job.reused_commit}
+            for job in facts.jobs
+        ],
+    }
+
+
+def _row(request: JobRequest, counts: dict[str, int]) -> dict[str, Any]:
+    return {
+        "request_id": request.request_id,
+        "created_at": request.created_at,
+        "project": request.project.slug,
+        "backend": request.backend.slug,
+        "branch": request.workspace.branch,
+        "commit": request.commit,
+        "actions": request.actions,
+        "state": request.state,
+        "counts": counts,
+        "summary": summary(counts),
+        "page": _page(request.request_id),
+    }
+
+
+def _page(request_id: str) -> str:
+    return f"/jobs/{request_id}"
 
 
 def _errors(request: HttpRequest, status: int, complaints: tuple[Complaint, ...]) -> HttpResponse:
@@ -265,7 +245,9 @@ def _not_signed_in(request: HttpRequest, error: AuthenticationError) -> HttpResp
 def _database_away(request: HttpRequest, error: Error) -> HttpResponse:
     """The database is locked, restarting or gone: nothing was changed, and asking again is right."""
     _log.error("the database did not answer a person", exc_info=error)
-    return _errors(request, 503, (Complaint("busy", "The database is busy. Try again in a moment."),))
+    response = _errors(request, 503, (Complaint("busy", "The database is busy. Try again in a moment."),))
+    response.headers["Retry-After"] = str(COME_BACK_S)
+    return response
 
 
 @api.exception_handler(HttpError)

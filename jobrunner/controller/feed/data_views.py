@@ -11,9 +11,9 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from jobrunner.controller.feed.filters import BadFilter, read_filters
-from jobrunner.controller.feed.listing import Digest, Part, UnknownMark, page, parts_of
+from jobrunner.controller.feed.listing import Digest, UnknownMark, digest_of, page
 from jobrunner.controller.feed.views import find
-from jobrunner.controller.jobs.describing import JobFacts, RequestHead, describe_jobs, head
+from jobrunner.controller.jobs.describing import JobFacts, describe_jobs
 from jobrunner.controller.jobs.models import Job, JobRequest
 
 _JOBS_OF_A_REQUEST: Final = 20
@@ -68,7 +68,7 @@ def job_request_json(request: HttpRequest, request_id: str) -> JsonResponse:
     facts = list(describe_jobs(jobs[: _JOBS_A_PAGE + 1], now=now).values())
     shown = facts[:_JOBS_A_PAGE]
     more = len(facts) > _JOBS_A_PAGE
-    body = _head(head(found), parts_of(found, now=now)) | {
+    body = _head(digest_of(found, now=now)) | {
         "made_at": _time(now),
         "jobs": [_job(job) for job in shown],
         "next": f"{request.path}?after={shown[-1].job_id}" if more else None,
@@ -90,10 +90,11 @@ def _first_jobs(request_ids: list[str], *, now: datetime) -> dict[str, list[JobF
 
 
 def _request(digest: Digest, jobs: list[JobFacts]) -> dict[str, Any]:
-    return _head(digest.head, digest.parts) | {"jobs": [_job(job) for job in jobs]}
+    return _head(digest) | {"jobs": [_job(job) for job in jobs]}
 
 
-def _head(facts: RequestHead, parts: tuple[Part, ...]) -> dict[str, Any]:
+def _head(digest: Digest) -> dict[str, Any]:
+    facts = digest.head
     return {
         "request_id": facts.request_id,
         "project": facts.project,
@@ -106,7 +107,7 @@ def _head(facts: RequestHead, parts: tuple[Part, ...]) -> dict[str, Any]:
         "state": facts.state.value,
         "created_at": _time(facts.created_at),
         "finished_at": _time(facts.finished_at),
-        "counts": {part.state.value: part.count for part in parts},
+        "counts": {state.value: count for state, count in digest.counts.items()},
         "page": reverse("job-request", args=[facts.request_id]),
         "data": reverse("job-request-json", args=[facts.request_id]),
     }
@@ -128,6 +129,9 @@ def _job(job: JobFacts) -> dict[str, Any]:
         "seconds": job.seconds,
         "reused_request": job.reused_request,
         "reused_commit": job.reused_commit,
+        "code_repo": job.code_repo,
+        "code_tag": job.code_tag,
+        "code_commit": job.code_commit,
     }
 
 

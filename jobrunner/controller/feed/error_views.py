@@ -31,6 +31,11 @@ def server_error(request: HttpRequest) -> HttpResponse:
     )
 
 
+def unavailable(request: HttpRequest, advice: str) -> HttpResponse:
+    """503."""
+    return _error(request, 503, "This page cannot be shown right now", advice)
+
+
 def bad_filter(request: HttpRequest, bad: BadFilter, choices: dict[str, Any]) -> HttpResponse:
     """400 or 404 for a filter that cannot be meant, with the form to choose again."""
     context = {"status": bad.status, "title": "These filters fit nothing", "advice": str(bad), **choices}

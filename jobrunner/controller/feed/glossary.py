@@ -10,7 +10,7 @@ from jobrunner.controller.jobs.why import MEANING
 STATES: Final[dict[State, str]] = {
     State.PENDING: "It waits. A sentence beside it says what for.",
     State.RUNNING: "A data centre has taken it and is at work on it.",
-    State.SUCCEEDED: "The code ran to its end. Its outputs stay inside until two people have checked them.",
+    State.SUCCEEDED: "The code ran to its end, now or earlier. Its outputs stay inside the data centre.",
     State.FAILED: "It was tried and did not work. Nothing comes of it.",
     State.REFUSED: "The data centre did not accept it: the approval, the code or its own rules said no.",
     State.CANCELLED: "Somebody stopped it, before or while it ran.",

@@ -26,6 +26,7 @@ _COLUMNS: Final = (
     "job__request__project__slug",
     "job__backend__slug",
     "job__backend__last_seen_at",
+    "job__backend__accepting",
 )
 
 
@@ -100,6 +101,7 @@ def _happening(
     project: str,
     backend: str,
     last_seen_at: datetime | None,
+    accepting: bool,
 ) -> Happening:
     return Happening(
         event_id=event_id,
@@ -111,22 +113,29 @@ def _happening(
         action=action,
         state=State(state),
         reason=reason,
-        why=_why(State(state), reason, backend, last_seen_at, tries, at),
+        why=_why(State(state), reason, backend, last_seen_at, accepting, tries, at),
         attempt=attempt,
         at=int(at.timestamp()),
     )
 
 
 def _why(
-    state: State, reason: str, backend: str, last_seen_at: datetime | None, tries: int, at: datetime
+    state: State,
+    reason: str,
+    backend: str,
+    last_seen_at: datetime | None,
+    accepting: bool,
+    tries: int,
+    at: datetime,
 ) -> str:
-    """The sentence as of the event; which needs are unmet is not looked up."""
+    """The sentence as of the event; which needs are unmet, or did not succeed, is not looked up."""
     if state is not State.PENDING:
         return why_ended_or_running(state, reason, cancel_wished=False)
     wait = Waiting(
         reason=Wait(reason),
         backend=backend,
         paused=reason == Wait.PAUSED,
+        draining=not accepting,
         last_seen_at=last_seen_at,
         unmet=(),
         tries=tries,

@@ -1,11 +1,13 @@
 """The pipeline of one request as a drawing: boxes for actions, lines for what they need; in pixels."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from jobrunner.controller.feed.layering import Layout, Place, layout
 from jobrunner.controller.jobs.models import Job, JobRequest
+from jobrunner.controller.jobs.tally import outcome
 from jobrunner.controller.jobs.transitions import State
 
 MAX_BOXES: Final = 60
@@ -23,6 +25,9 @@ _EDGE: Final = 4
 _PAGE_WIDTH: Final = 1020
 _LABEL_LENGTH: Final = 19
 
+# Key, action, state, reason, and the id of the request if it is another one.
+_Node = tuple[int, str, str, str, str | None]
+
 
 @dataclass(frozen=True, slots=True)
 class Box:
@@ -35,6 +40,7 @@ class Box:
     y: float
     action: str
     state: State
+    reason: str
     needs: tuple[str, ...]
     elsewhere: str | None
 
@@ -45,6 +51,11 @@ class Box:
             return self.action
         half = _LABEL_LENGTH // 2
         return f"{self.action[:half]}…{self.action[-half:]}"
+
+    @property
+    def look(self) -> str:
+        """The word by which it is drawn: what never ran must not look like the cause."""
+        return outcome(self.state, self.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +77,11 @@ class Drawing:
         """Whether there is room for one line of text only."""
         return self.box_height == _FLAT
 
+    @property
+    def columns(self) -> int:
+        """Its width in boxes, for the hint that it can be scrolled; 5 is wider than any page."""
+        return min(5, math.ceil(self.width / (_WIDTH + _FOR_LINES)))
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -73,6 +89,12 @@ class Step:
 
     action: str
     state: State
+    reason: str
+
+    @property
+    def look(self) -> str:
+        """The word by which it is shown."""
+        return outcome(self.state, self.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +109,18 @@ class Pipeline:
 def pipeline_of(request: JobRequest) -> Pipeline:
     """The pipeline of a request, in three queries however large it is."""
     found = Job.objects.filter(request=request)
-    rows = list(found.order_by("pk").values_list("pk", "action", "state")[: MAX_LISTED + 1])
+    rows = list(found.order_by("pk").values_list("pk", "action", "state", "reason")[: MAX_LISTED + 1])
     needs = _needs(request) if len(rows) <= MAX_BOXES else None
     drawing = None if needs is None else _drawing(rows, needs)
     if drawing is None:
-        steps = tuple(Step(action, State(state)) for _, action, state in rows[:MAX_LISTED])
+        steps = tuple(Step(action, State(state), reason) for _, action, state, reason in rows[:MAX_LISTED])
         total = len(rows) if len(rows) <= MAX_LISTED else found.count()
         return Pipeline(None, steps, total - len(steps))
     return Pipeline(drawing, (), 0)
 
 
-def _needs(request: JobRequest) -> list[tuple[int, int, str, str, str]] | None:
-    """Job, needed job, and of the needed one action, state and request; None when there are too many."""
+def _needs(request: JobRequest) -> list[tuple[int, int, str, str, str, str]] | None:
+    """Job, needed job, and of that one action, state, reason and request; None when there are too many."""
     links: Any = Job.needs.through
     rows = links.objects.filter(from_job__request=request).order_by("pk")
     columns = (
@@ -106,6 +128,7 @@ def _needs(request: JobRequest) -> list[tuple[int, int, str, str, str]] | None:
         "to_job",
         "to_job__action",
         "to_job__state",
+        "to_job__reason",
         "to_job__request__request_id",
     )
     found = list(rows.values_list(*columns)[: MAX_LINES + 1])
@@ -113,19 +136,19 @@ def _needs(request: JobRequest) -> list[tuple[int, int, str, str, str]] | None:
 
 
 def _drawing(
-    rows: Sequence[tuple[int, str, str]], needs: Sequence[tuple[int, int, str, str, str]]
+    rows: Sequence[tuple[int, str, str, str]], needs: Sequence[tuple[int, int, str, str, str, str]]
 ) -> Drawing | None:
     """The drawing; None for one that would be too broad to be looked at."""
-    mine = {pk for pk, _, _ in rows}
-    others = {to: (to, name, state, request) for _, to, name, state, request in needs if to not in mine}
-    nodes = [*others.values(), *((pk, name, state, None) for pk, name, state in rows)]
+    mine = {pk for pk, *_ in rows}
+    others: dict[int, _Node] = {need[1]: need[1:] for need in needs if need[1] not in mine}
+    nodes: list[_Node] = [*others.values(), *((*row, None) for row in rows)]
     number = {node[0]: index for index, node in enumerate(nodes)}
     placed = layout(len(nodes), [(number[job], number[need]) for job, need, *_ in needs])
     if placed.breadth > MAX_BREADTH:
         return None
     tall = _FLAT if placed.breadth > _FLAT_FROM else _HEIGHT
     needed: dict[int, list[str]] = {}
-    for job, _, name, _, _ in needs:
+    for job, _, name, *_ in needs:
         needed.setdefault(job, []).append(name)
     down = _goes_down(placed, tall)
     corners = [_corner(place, tall, down=down) for place in placed.places]
@@ -134,8 +157,8 @@ def _drawing(
         width=width,
         height=height,
         boxes=tuple(
-            Box(x, y, name, State(state), tuple(needed.get(pk, ())), elsewhere)
-            for (pk, name, state, elsewhere), (x, y) in zip(nodes, corners, strict=True)
+            Box(x, y, name, State(state), reason, tuple(needed.get(pk, ())), elsewhere)
+            for (pk, name, state, reason, elsewhere), (x, y) in zip(nodes, corners, strict=True)
         ),
         lines=tuple(_path(line, tall, down=down) for line in placed.lines),
         box_height=tall,

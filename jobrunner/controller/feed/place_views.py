@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Count, Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
@@ -97,4 +98,5 @@ def backend(request: HttpRequest, slug: str, *, part: bool = False) -> HttpRespo
 @require_safe
 def about(request: HttpRequest) -> HttpResponse:
     """What this is, in plain words, and what every state and reason means."""
-    return show(request, "about", {"glossary": glossary()}, now=timezone.now(), part=False)
+    context = {"glossary": glossary(), "contact": settings.CONFIGURATION.contact}
+    return show(request, "about", context, now=timezone.now(), part=False)

@@ -16,12 +16,12 @@ from django.views.decorators.http import require_safe
 from jobrunner.controller.feed import error_views
 from jobrunner.controller.feed.approval_facts import approval_for
 from jobrunner.controller.feed.filters import BadFilter, Filters, read_filters
-from jobrunner.controller.feed.listing import Page, UnknownMark, digest, page, parts_of
+from jobrunner.controller.feed.listing import Page, UnknownMark, digest, digest_of, page
 from jobrunner.controller.feed.pipeline_graph import pipeline_of
 from jobrunner.controller.feed.showing import show
 from jobrunner.controller.jobs.describing import describe_jobs, head, with_names
 from jobrunner.controller.jobs.models import Job, JobEvent, JobRequest
-from jobrunner.controller.jobs.transitions import FINAL, State
+from jobrunner.controller.jobs.transitions import State
 from jobrunner.controller.projects.models import Backend, Project
 
 _RUNNING_SHOWN: Final = 10
@@ -92,13 +92,12 @@ def job_request(request: HttpRequest, request_id: str, *, part: bool = False) ->
         jobs = jobs.filter(pk__gt=after)
     facts = list(describe_jobs(jobs[: _JOBS_SHOWN + 1], now=now).values())
     more = len(facts) > _JOBS_SHOWN
-    parts = parts_of(found, now=now)
+    told = digest_of(found, now=now)
     context = {
-        "head": head(found),
+        "digest": told,
+        "head": told.head,
         "approval": approval_for(found.project, found.backend.slug, at=found.created_at, now=now),
-        "parts": parts,
-        "total": sum(part.count for part in parts),
-        "ended": sum(part.count for part in parts if part.state in FINAL),
+        "counts": told.counts.items(),
         "pipeline": pipeline_of(found),
         "jobs": facts[:_JOBS_SHOWN],
         "chosen": chosen,

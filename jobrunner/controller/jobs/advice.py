@@ -11,12 +11,15 @@ NEXT: Final[dict[tuple[State, str], str]] = {
     (
         State.SUCCEEDED,
         "completed",
-    ): "Nothing needs doing. People inside the data centre check its outputs before anything is released.",
-    (State.SUCCEEDED, "reused"): "Look at the run that serves, or ask with `--force` to run it again.",
+    ): "Nothing needs doing. Its outputs stay inside the data centre; ask its staff how you may see them.",
+    (
+        State.SUCCEEDED,
+        "reused",
+    ): "Look at the run that serves. To run it again, name the action or ask with `--force`.",
     (
         State.FAILED,
         "nonzero_exit",
-    ): "Find the error in its log, mend the script, commit, and ask again at the new commit.",
+    ): "Ask the data centre's staff what its log says; mend the script, commit, and ask at the new commit.",
     (
         State.FAILED,
         "out_of_memory",
@@ -26,11 +29,11 @@ NEXT: Final[dict[tuple[State, str], str]] = {
     (
         State.FAILED,
         "outputs_missing",
-    ): "Compare the paths under `outputs` with what the script writes; its log names what is missing.",
+    ): "Compare the paths under `outputs` with what the script writes; the staff see which one is missing.",
     (
         State.FAILED,
         "outputs_refused",
-    ): "Write plain files at paths that no other action uses; its log names what was refused.",
+    ): "Write plain files at paths that no other action uses; the staff see which one was refused.",
     (State.FAILED, "dependency_failed"): "Mend the action that did not succeed, then ask for this one again.",
     (
         State.FAILED,
@@ -105,20 +108,22 @@ _MAY_HAVE_RUN: Final = frozenset(
 def where_the_log_is(
     state: State, reason: str, *, job_id: str, attempt: int, workspace: str, action: str
 ) -> str:
-    """Where permitted people find the log of a job that has ended (design.md section 6); "" before the end.
+    """Who can read the log of a job that has ended, and where (design.md section 6); "" before the end.
 
+    What failed has its log in the highly sensitive area, which only the site's own people can look into.
     Only ids that are public anyway go into it. Paths are relative to the area that the sentence names.
     """
     if state in (State.PENDING, State.RUNNING):
         return ""
     if state is State.SUCCEEDED:
         return (
-            "Its log is inside the data centre, in the moderately sensitive area: "
+            "Permitted people inside the data centre can read its log, in the moderately sensitive area: "
             f"`workspaces/{workspace}/metadata/{action}.log`, if the file rules found nothing to block in it."
         )
-    place = f"inside the data centre, in the highly sensitive area: `runs/{job_id}/{attempt}/log`."
+    who = "the data centre's staff can read its log"
+    place = f"For them it lies in the highly sensitive area: `runs/{job_id}/{attempt}/log`."
     if reason in _RAN:
-        return f"Its log is {place}"
+        return f"Only {who}. {place}"
     if reason in _MAY_HAVE_RUN and attempt:
-        return f"If its code had begun, its log is {place}"
+        return f"If its code had begun, only {who}. {place}"
     return "It has no log: its code did not run."

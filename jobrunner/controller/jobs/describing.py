@@ -12,9 +12,13 @@ from django.db.models import Count, F, QuerySet, Window
 from django.db.models.functions import RowNumber
 
 from jobrunner.controller.jobs.advice import NEXT, where_the_log_is
+from jobrunner.controller.jobs.causes import causes_of
 from jobrunner.controller.jobs.models import Job, JobRequest
+from jobrunner.controller.jobs.reusing import serving
+from jobrunner.controller.jobs.tally import tally
 from jobrunner.controller.jobs.transitions import FINAL, State, Wait
 from jobrunner.controller.jobs.why import Waiting, why_ended_or_running, why_pending
+from jobrunner.controller.jobs.why_not_run import Cause, ServingRun, after_blocked, why_blocked, why_reused
 
 _NAMED_NEEDS: Final = 5
 
@@ -23,7 +27,10 @@ _NAMED_NEEDS: Final = 5
 class JobFacts:
     """One job. Times are the controller's own; `why` is one plain sentence.
 
-    `next_step` and `log` are empty until it has ended; `reused_*` belong to the run that serves in its place.
+    `next_step` and `log` are empty until it has ended. `running_s`: for how many whole seconds its attempt
+    has been running, None unless it runs. `serving` is the run that serves in its place; `causes` are the
+    actions that kept it from running. `code_*` say which reusable action's code this
+    controller found for it, or for the run that serves.
     """
 
     job_id: str
@@ -37,8 +44,34 @@ class JobFacts:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    reused_request: str | None
-    reused_commit: str | None
+    running_s: int | None
+    serving: ServingRun | None
+    causes: tuple[Cause, ...]
+    code_repo: str | None
+    code_tag: str | None
+    code_commit: str | None
+
+    @property
+    def reused_request(self) -> str | None:
+        """The request whose run serves in its place."""
+        return None if self.serving is None else self.serving.request_id
+
+    @property
+    def reused_commit(self) -> str | None:
+        """The commit of the run that serves in its place."""
+        return None if self.serving is None else self.serving.commit
+
+    @property
+    def code_name(self) -> str | None:
+        """The reusable action as project.yaml names it: `name:version`."""
+        return None if self.code_repo is None else f"{self.code_repo.rsplit('/', 1)[-1]}:{self.code_tag}"
+
+    @property
+    def code_url(self) -> str | None:
+        """Where that code can be read, for repositories that the public can reach."""
+        if self.code_repo is None or self.code_commit is None:
+            return None
+        return commit_url(self.code_repo, self.code_commit)
 
     @property
     def seconds(self) -> int | None:
@@ -87,6 +120,11 @@ class RequestFacts(RequestHead):
         """Whether all its jobs have ended."""
         return all(job.state in FINAL for job in self.jobs)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many jobs came to what (`tally`)."""
+        return tally((job.state, job.reason, 1) for job in self.jobs)
+
 
 def commit_url(repo: str, commit: str) -> str | None:
     """Where a commit can be read, if its repository is one that the public can reach."""
@@ -115,18 +153,31 @@ def describe(requests: Sequence[JobRequest], *, now: datetime) -> list[RequestFa
 
 
 def describe_jobs(jobs: QuerySet[Job], *, now: datetime) -> dict[int, JobFacts]:
-    """The facts of some jobs by key, in their order, in two queries however many they are."""
+    """The facts of some jobs by key, in their order, in a few queries however many they are."""
     rows = _with_related(jobs)
     return {row.pk: facts for row, facts in zip(rows, _facts(rows, now), strict=True)}
 
 
 def _with_related(jobs: QuerySet[Job]) -> list[Job]:
-    return list(jobs.select_related("reused__request", "backend", "workspace"))
+    return list(jobs.select_related("request", "reused__request", "backend", "workspace"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """What is told about jobs that is not in their own rows, by the key of the job."""
+
+    unmet: Mapping[int, tuple[tuple[str, ...], int]]
+    serving: Mapping[int, ServingRun]
+    causes: Mapping[int, tuple[Cause, ...]]
 
 
 def _facts(rows: Sequence[Job], now: datetime) -> list[JobFacts]:
-    unmet = _unmet([row.pk for row in rows if row.reason == Wait.WAITING_FOR_DEPENDENCIES.value])
-    return [_job(row, unmet, now) for row in rows]
+    around = _Around(
+        unmet=_unmet([row.pk for row in rows if row.reason == Wait.WAITING_FOR_DEPENDENCIES.value]),
+        serving=serving(rows),
+        causes=causes_of(rows),
+    )
+    return [_job(row, around, now) for row in rows]
 
 
 def _head(request: JobRequest) -> dict[str, Any]:
@@ -175,15 +226,17 @@ def _unmet(waiting: Sequence[int]) -> Mapping[int, tuple[tuple[str, ...], int]]:
     return {pk: (tuple(found), totals[pk] - len(found)) for pk, found in names.items()}
 
 
-def _job(job: Job, unmet: Mapping[int, tuple[tuple[str, ...], int]], now: datetime) -> JobFacts:
+def _job(job: Job, around: _Around, now: datetime) -> JobFacts:
     state = State(job.state)
+    ran = job.reused or job
+    causes = around.causes.get(job.pk, ())
     return JobFacts(
         job_id=job.job_id,
         action=job.action,
         state=state,
         reason=job.reason,
-        why=_why(job, unmet, now),
-        next_step=NEXT.get((state, job.reason), ""),
+        why=_why(job, around, now),
+        next_step=after_blocked(causes) if causes else NEXT.get((state, job.reason), ""),
         log=where_the_log_is(
             state,
             job.reason,
@@ -196,20 +249,35 @@ def _job(job: Job, unmet: Mapping[int, tuple[tuple[str, ...], int]], now: dateti
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,
-        reused_request=None if job.reused is None else job.reused.request.request_id,
-        reused_commit=None if job.reused is None else job.reused.request.commit,
+        running_s=_running_s(job, now),
+        serving=around.serving.get(job.pk),
+        causes=causes,
+        code_repo=ran.code_repo or None,
+        code_tag=ran.code_tag or None,
+        code_commit=ran.code_commit or None,
     )
 
 
-def _why(job: Job, unmet: Mapping[int, tuple[tuple[str, ...], int]], now: datetime) -> str:
+def _running_s(job: Job, now: datetime) -> int | None:
+    if job.state != State.RUNNING or job.started_at is None:
+        return None
+    return max(0, int((now - job.started_at).total_seconds()))
+
+
+def _why(job: Job, around: _Around, now: datetime) -> str:
     state = State(job.state)
+    if run := around.serving.get(job.pk):
+        return why_reused(run)
+    if causes := around.causes.get(job.pk):
+        return why_blocked(causes, job.request.request_id)
     if state is not State.PENDING:
         return why_ended_or_running(state, job.reason, cancel_wished=bool(job.cancel_reason))
-    names, more = unmet.get(job.pk, ((), 0))
+    names, more = around.unmet.get(job.pk, ((), 0))
     wait = Waiting(
         reason=Wait(job.reason),
         backend=job.backend.slug,
         paused=job.backend.paused,
+        draining=not job.backend.accepting,
         last_seen_at=job.backend.last_seen_at,
         unmet=names,
         tries=job.tries,

@@ -2,9 +2,9 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -22,8 +22,9 @@ from jobrunner.controller.jobs.asking import (
 )
 from jobrunner.controller.jobs.models import JobRequest
 from jobrunner.controller.jobs.planting import active_jobs, plant, succeeded_runs, workspace_for
+from jobrunner.controller.jobs.reusable import Code, Shelf, Use, resolve, unresolved
 from jobrunner.pipeline import load
-from jobrunner.pipeline.model import Pipeline, Problem
+from jobrunner.pipeline.model import Action, Pipeline, Problem
 from jobrunner.pipeline.planning import RequestProblem, plan
 from jobrunner.study import (
     CommitNotFound,
@@ -42,20 +43,35 @@ _GIT_AT_ONCE: Final = threading.BoundedSemaphore(4)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The stored request, or a sentence that says why there is nothing to do."""
+    """The stored request, or a sentence that says why there is nothing to do.
+
+    By action, the key of what was found: a run that serves where nothing was stored (`succeeded`), and the
+    job of what was asked for, or is needed, and waits or runs already (`active`).
+    """
 
     request: JobRequest | None
     new: bool
     nothing_to_do: str | None = None
+    succeeded: Mapping[str, int] = field(default_factory=dict)
+    active: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Studies:
-    """How this controller reads study repositories."""
+    """How this controller reads study repositories, and reusable actions from their `shelf`."""
 
     mirrors: Mirrors
     rules: GitRules
+    shelf: Shelf
     deadline_s: float
+
+
+class _CodeWanted(Exception):
+    """The plan has reusable actions whose code has to be looked up before it can be stored."""
+
+    def __init__(self, actions: Sequence[Action]) -> None:
+        super().__init__(", ".join(action.id for action in actions))
+        self.actions = actions
 
 
 def ask_for_jobs(ask: Ask, token: PersonalToken, studies: Studies, *, now: datetime) -> Answer:
@@ -68,17 +84,24 @@ def ask_for_jobs(ask: Ask, token: PersonalToken, studies: Studies, *, now: datet
     if known is not None:
         return known
     target = check_offline(ask, token, studies.rules, now=now)
-    pipeline = _read_pipeline(ask, studies)
-    for left in reversed(range(_TRIES)):
+    deadline = time.monotonic() + studies.deadline_s
+    pipeline = _read_pipeline(ask, studies, deadline)
+    codes: dict[Use, Code] = {}
+    left = _TRIES
+    while left:
         try:
             # Planned and stored in one transaction: what the plan saw is still so when its jobs are written.
             with transaction.atomic():
-                return _store(ask, token, target, pipeline, now)
+                return _store(ask, token, target, pipeline, codes, now)
+        except _CodeWanted as wanted:
+            # Nothing else is wrong with the request, and nothing of it is stored: now the hosts are asked.
+            codes |= _look_up(ask, wanted.actions, studies, deadline)
         except IntegrityError:
             # Somebody stored the same key, or the same action, between our look and our write.
             known = _known(ask, token)
             if known is not None:
                 return known
+            left -= 1
             if not left:
                 raise
     raise RequestRefused(503, [Complaint("busy", "Too many requests at once. Try again.")])
@@ -95,7 +118,14 @@ def _known(ask: Ask, token: PersonalToken) -> Answer | None:
     return Answer(request, new=False)
 
 
-def _store(ask: Ask, token: PersonalToken, target: Target, pipeline: Pipeline, now: datetime) -> Answer:
+def _store(
+    ask: Ask,
+    token: PersonalToken,
+    target: Target,
+    pipeline: Pipeline,
+    codes: Mapping[Use, Code],
+    now: datetime,
+) -> Answer:
     target = Target(target.project, turns.take(target.backend.pk))
     known = _known(ask, token)
     if known is not None:
@@ -111,25 +141,38 @@ def _store(ask: Ask, token: PersonalToken, target: Target, pipeline: Pipeline, n
     except RequestProblem as problem:
         complaints = [Complaint(word, message) for word, message in problem.problems]
         raise RequestRefused(422, complaints) from problem
+    busy = {action: active[action] for action in (*ask.actions, *planned.waits_for) if action in active}
     if planned.nothing_to_do is not None:
-        return Answer(None, new=False, nothing_to_do=planned.nothing_to_do)
+        serving = {action: succeeded[action] for action in planned.reused}
+        return Answer(None, new=False, nothing_to_do=planned.nothing_to_do, succeeded=serving, active=busy)
     check_approved(ask, target.project, tuple(planned.to_run), now=now)
+    to_run = [pipeline.actions[action] for action in planned.to_run]
+    if wanted := unresolved(to_run, codes):
+        raise _CodeWanted(wanted)
     request = plant(
         ask,
         token.person,
         target,
         workspace,
-        to_run=[pipeline.actions[action] for action in planned.to_run],
+        to_run=to_run,
         reused=[pipeline.actions[action] for action in planned.reused],
         succeeded=succeeded,
         active=active,
+        codes=codes,
         now=now,
     )
-    return Answer(request, new=True)
+    return Answer(request, new=True, active=busy)
 
 
-def _read_pipeline(ask: Ask, studies: Studies) -> Pipeline:
-    deadline = time.monotonic() + studies.deadline_s
+def _look_up(ask: Ask, actions: Sequence[Action], studies: Studies, deadline: float) -> dict[Use, Code]:
+    try:
+        with _git_place(max(0.1, deadline - time.monotonic())):
+            return resolve(actions, studies.shelf, deadline)
+    except Unreachable as error:
+        raise _refusal(ask, error) from error
+
+
+def _read_pipeline(ask: Ask, studies: Studies, deadline: float) -> Pipeline:
     try:
         with _git_place(studies.deadline_s):
             pinned = studies.mirrors.pin(

@@ -22,6 +22,7 @@ from jobrunner.controller.projects.models import Backend, Workspace
 from jobrunner.sync.messages import MAX_ATTEMPT, Claim, Lease, Renew
 from jobrunner.sync.vocabulary import MAX_ATTEMPTS, Reason
 
+_MOST_PLACES: Final = 64
 _GAVE_UP: Final = Situation(State.FAILED, Reason.INTERNAL_ERROR.value)
 
 
@@ -116,14 +117,21 @@ def _is_replay(job: Job, message: Claim) -> bool:
 
 
 def _take_place(agent: Backend, job: Job) -> None:
-    for place in _places_of(job):
-        Backend.objects.filter(pk=agent.pk, **{f"{place}__gt": 0}).update(**{place: F(place) - 1})
+    _count_places(agent, {place: max(0, getattr(agent, place) - 1) for place in _places_of(job)})
 
 
-def give_place_back(job: Job) -> None:
-    """Count the place of a job that ended as free, until the agent tells its own count again."""
-    for place in _places_of(job):
-        Backend.objects.filter(pk=job.backend_id, **{f"{place}__lt": 64}).update(**{place: F(place) + 1})
+def give_place_back(agent: Backend, job: Job) -> None:
+    """Count the place of a job that ended as free, until the agent tells its own count again.
+
+    `agent` is as `turns.take` gave it; it is changed too.
+    """
+    _count_places(agent, {place: min(_MOST_PLACES, getattr(agent, place) + 1) for place in _places_of(job)})
+
+
+def _count_places(agent: Backend, counts: dict[str, int]) -> None:
+    Backend.objects.filter(pk=agent.pk).update(**counts)
+    for place, count in counts.items():
+        setattr(agent, place, count)
 
 
 def _places_of(job: Job) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ A step is a compare-and-set on what the caller saw. Who comes second loses and c
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, Final, TypeVar
 
 from django.db import connection, transaction
@@ -64,32 +65,59 @@ def move(job: Job, after: Situation, *, now: datetime, **changes: Any) -> None:
     move_all([job], after, now=now, **changes)
 
 
+def move_along(job: Job, steps: Sequence[Situation], *, now: datetime) -> None:
+    """Take a job several steps, each checked and told by an event of its own; the job is written once.
+
+    Raises as `move` does. No steps change nothing.
+    """
+    if not steps:
+        return
+    before, after = situation(job), steps[-1]
+    for one, other in pairwise((before, *steps)):
+        check_step(one, other)
+    with transaction.atomic(savepoint=False):
+        _write([job], before, job.attempt, _changes(after, now))
+        JobEvent.objects.bulk_create(_event(job, step, now) for step in steps)
+        news.appended()
+        if before.state != after.state:
+            sum_up([job.request_id], now=now)
+
+
 def move_all(jobs: Sequence[Job], after: Situation, *, now: datetime, **changes: Any) -> None:
     """The same step for many jobs, all or none of them; raises as `move` does."""
-    changes |= {"state": after.state.value, "reason": after.reason, "changed_at": now}
-    if after == PREPARING:
-        changes["started_at"] = now
-    if after.state in FINAL:
-        changes["finished_at"] = now
+    changes |= _changes(after, now)
     turned: set[int] = set()
     with transaction.atomic(savepoint=False):
         for before, attempt, some in _alike(jobs):
             check_step(before, after)
-            seen = Job.objects.filter(
-                pk__in=[job.pk for job in some],
-                state=before.state.value,
-                reason=before.reason,
-                attempt=attempt,
-            )
-            if seen.update(**changes) != len(some):
-                raise Overtaken(", ".join(job.job_id for job in some[:5]))
-            for job in some:
-                for name, value in changes.items():
-                    setattr(job, name, value)
+            _write(some, before, attempt, changes)
             if before.state != after.state:
                 turned.update(job.request_id for job in some)
         record(jobs, now=now)
         sum_up(turned, now=now)
+
+
+def _changes(after: Situation, now: datetime) -> dict[str, Any]:
+    changes: dict[str, Any] = {"state": after.state.value, "reason": after.reason, "changed_at": now}
+    if after == PREPARING:
+        changes["started_at"] = now
+    if after.state in FINAL:
+        changes["finished_at"] = now
+    return changes
+
+
+def _write(jobs: Sequence[Job], before: Situation, attempt: int, changes: dict[str, Any]) -> None:
+    seen = Job.objects.filter(
+        pk__in=[job.pk for job in jobs],
+        state=before.state.value,
+        reason=before.reason,
+        attempt=attempt,
+    )
+    if seen.update(**changes) != len(jobs):
+        raise Overtaken(", ".join(job.job_id for job in jobs[:5]))
+    for job in jobs:
+        for name, value in changes.items():
+            setattr(job, name, value)
 
 
 def _alike(jobs: Iterable[Job]) -> Iterator[tuple[Situation, int, list[Job]]]:
@@ -110,11 +138,12 @@ def chunks(found: Sequence[T]) -> Iterator[list[T]]:
 
 def record(jobs: Iterable[Job], *, now: datetime) -> None:
     """Append one event for each job, saying what it now is."""
-    JobEvent.objects.bulk_create(
-        [JobEvent(job=job, at=now, state=job.state, reason=job.reason, attempt=job.attempt) for job in jobs],
-        batch_size=500,
-    )
+    JobEvent.objects.bulk_create([_event(job, situation(job), now) for job in jobs], batch_size=500)
     news.appended()
+
+
+def _event(job: Job, step: Situation, now: datetime) -> JobEvent:
+    return JobEvent(job=job, at=now, state=step.state, reason=step.reason, attempt=job.attempt)
 
 
 def sum_up(requests: Iterable[int], *, now: datetime) -> None:

@@ -46,6 +46,7 @@ class JobRequest(models.Model):
             models.Index(fields=["backend", "state", "id"], name="requests_of_backend"),
             models.Index(fields=["project", "state", "id"], name="requests_of_project"),
             models.Index(fields=["project", "backend", "id"], name="requests_of_both"),
+            models.Index(fields=["person", "project", "id"], name="requests_of_person"),
             models.Index(fields=["created_at"], name="requests_by_date"),
             models.Index(fields=["finished_at"], name="requests_by_end"),
         ]
@@ -57,7 +58,8 @@ class JobRequest(models.Model):
 class Job(models.Model):
     """One action of one job request. `attempt` is the newest attempt's number, 0 before the first.
 
-    A job in succeeded/reused never ran: `reused` is the job whose run serves in its place.
+    A job in succeeded/reused never ran: `reused` is the job whose run serves in its place. `code_*` say where
+    the code of a reusable action was when the job was asked for; they are empty for every other action.
     """
 
     job_id = models.CharField(max_length=26, unique=True)
@@ -71,6 +73,9 @@ class Job(models.Model):
         "self", symmetrical=False, related_name="dependents"
     )
     reused = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="+")
+    code_repo = models.CharField(max_length=300, blank=True)
+    code_tag = models.CharField(max_length=200, blank=True)
+    code_commit = models.CharField(max_length=40, blank=True)
     state = models.CharField(max_length=10)
     reason = models.CharField(max_length=30)
     attempt = models.PositiveSmallIntegerField(default=0)

@@ -52,12 +52,15 @@ def look(
     return offered, _cancels(running)
 
 
-def offers_for(agent: Backend, *, now: datetime, terms: Terms) -> tuple[Offer, ...]:
-    """At most 16 jobs of this backend that fit its free places, shared fairly between workspaces."""
-    if agent.paused:
-        return ()
-    ready, running = queue.lines(agent, now=now, terms=terms), queue.runs(agent, now=now, terms=terms)
-    return _offers(agent, ready, running, now, terms)
+def after_events(
+    agent: Backend, *, ended: bool, now: datetime, terms: Terms
+) -> tuple[tuple[Offer, ...], tuple[Cancel, ...]]:
+    """What the answer to events carries: cancels, and offers when a job `ended`, since its place is free."""
+    running = queue.runs(agent, now=now, terms=terms)
+    offered: tuple[Offer, ...] = ()
+    if ended and not agent.paused:
+        offered = _offers(agent, queue.lines(agent, now=now, terms=terms), running, now, terms)
+    return offered, _cancels(running)
 
 
 def cancels_for(agent: Backend, *, now: datetime, terms: Terms) -> tuple[Cancel, ...]:
@@ -72,6 +75,7 @@ def _offers(
     now: datetime,
     terms: Terms,
 ) -> tuple[Offer, ...]:
+    """At most 16 jobs of this backend that fit its free places, shared fairly between workspaces."""
     keys = queue.pick(agent, ready, running, most=MAX_OFFERS, now=now, terms=terms)
     if not keys:
         return ()

@@ -24,3 +24,17 @@ def set_paused(backend: Backend, paused: bool, *, now: datetime) -> None:
         waiting = queue.active(backend, State.PENDING).filter(reason__in=before)
         move_all(list(waiting), Situation(State.PENDING, after.value), now=now)
         wake.changed(backend.pk)
+
+
+def what_runs(backend: Backend) -> list[str]:
+    """For the operator: project, action, stage and request of each job that runs there, oldest first."""
+    running = queue.active(backend, State.RUNNING).select_related("request__project").order_by("pk")
+    return [
+        f"{job.request.project.slug}  {job.action}  {job.reason}  request {job.request.request_id}"
+        for job in running
+    ]
+
+
+def how_many_wait(backend: Backend) -> int:
+    """Jobs there that have not begun."""
+    return queue.active(backend, State.PENDING).count()

@@ -9,6 +9,7 @@ from jobrunner.controller.jobs import wake
 from jobrunner.controller.jobs.asking import Ask, Target
 from jobrunner.controller.jobs.lifecycle import first_wait, record, sum_up
 from jobrunner.controller.jobs.models import Job, JobRequest
+from jobrunner.controller.jobs.reusable import Code, Use, use_of
 from jobrunner.controller.jobs.transitions import ACTIVE, REUSED, Situation, State, Wait, check_new
 from jobrunner.controller.projects.models import Backend, Project, Workspace
 from jobrunner.pipeline.model import Action
@@ -57,9 +58,11 @@ def plant(
     reused: Sequence[Action],
     succeeded: Mapping[str, int],
     active: Mapping[str, int],
+    codes: Mapping[Use, Code],
     now: datetime,
 ) -> JobRequest:
-    """Store the request. `to_run` is in dependency order; call in a transaction."""
+    """Store the request. `to_run` is in dependency order, and `codes` has the code of every reusable action
+    in it; call in a transaction."""
     request = JobRequest.objects.create(
         request_id=identity.new_id(),
         person=person,
@@ -102,7 +105,10 @@ def plant(
         jobs.append(job)
     for action in to_run:
         blocked = any(need in runs or (need in active and need not in served) for need in action.needs)
-        jobs.append(new(action, waiting if blocked else ready))
+        job = new(action, waiting if blocked else ready)
+        if code := codes.get(use_of(action)):
+            job.code_repo, job.code_tag, job.code_commit = code.repo, code.tag, code.commit
+        jobs.append(job)
     created = Job.objects.bulk_create(jobs, batch_size=500)
     _link(to_run, {**active, **{job.action: job.pk for job in created}})
     record(created, now=now)

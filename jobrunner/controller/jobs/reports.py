@@ -7,7 +7,7 @@ from django.db import transaction
 
 from jobrunner.controller.jobs import turns
 from jobrunner.controller.jobs.leases import check_token, find, give_place_back
-from jobrunner.controller.jobs.lifecycle import move
+from jobrunner.controller.jobs.lifecycle import move_along, situation
 from jobrunner.controller.jobs.models import Job, Receipt
 from jobrunner.controller.jobs.refusals import FORBIDDEN, MALFORMED, OTHER_BODY, STALE, Refused
 from jobrunner.controller.jobs.settling import settle
@@ -26,7 +26,7 @@ _STATE_OF: Final = {
 
 
 def receive(agent: Backend, batch: Events, token: str | None, *, now: datetime) -> Backend:
-    """Store a batch of one attempt and apply what is new in it, all or nothing; returns the agent as it was.
+    """Store a batch of one attempt and apply what is new, all or nothing; returns the agent as it is then.
 
     An event that is already stored changes nothing. Raises Refused for another backend's job, a token or
     signature that does not fit, a known event id with another body, and an attempt that is not the newest.
@@ -45,17 +45,30 @@ def receive(agent: Backend, batch: Events, token: str | None, *, now: datetime) 
         fresh = _not_yet_stored(agent, batch.events)
         if fresh and first.attempt != job.attempt:
             raise Refused(STALE)
+        steps: list[Situation] = []
+        receipts: list[Receipt] = []
         for event in fresh:
-            applied = _apply(job, event, now)
-            Receipt.objects.create(
-                backend=agent,
-                event_id=event.event_id,
-                job=job,
-                attempt=event.attempt,
-                body=event.model_dump_json(),
-                received_at=now,
-                applied=applied,
+            step = _step(job, steps[-1] if steps else situation(job), event)
+            if step is not None:
+                steps.append(step)
+            receipts.append(
+                Receipt(
+                    backend=agent,
+                    event_id=event.event_id,
+                    job=job,
+                    attempt=event.attempt,
+                    body=event.model_dump_json(),
+                    received_at=now,
+                    applied=step is not None,
+                )
             )
+        move_along(job, steps, now=now)
+        Receipt.objects.bulk_create(receipts)
+        if steps and job.state != State.RUNNING:
+            give_place_back(agent, job)
+            if job.state in FINAL:
+                # Nobody is woken: the answer to this very call carries what may start now.
+                settle([job], now=now)
     return agent
 
 
@@ -75,24 +88,13 @@ def _not_yet_stored(agent: Backend, events: tuple[Event, ...]) -> list[Event]:
     return fresh
 
 
-def _apply(job: Job, event: Event, now: datetime) -> bool:
-    """Move the job if the event says something new about it; whether it did."""
-    if job.state != State.RUNNING:
-        return False
-    after = _end(job, event) if event.stage is Stage.ENDED else _progress(job, event)
-    if after is None:
-        return False
-    move(job, after, now=now)
-    if after.state is not State.RUNNING:
-        give_place_back(job)
-        if after.state in FINAL:
-            # Nobody is woken: the answer to this very call carries what may start now.
-            settle([job], now=now)
-    return True
-
-
-def _progress(job: Job, event: Event) -> Situation | None:
-    if STAGES.index(event.reason.value) <= STAGES.index(job.reason):
+def _step(job: Job, at: Situation, event: Event) -> Situation | None:
+    """What the event makes of the job, which is `at` when it comes; None when it says nothing new."""
+    if at.state is not State.RUNNING:
+        return None
+    if event.stage is Stage.ENDED:
+        return _end(job, event)
+    if STAGES.index(event.reason.value) <= STAGES.index(at.reason):
         return None
     return Situation(State.RUNNING, event.reason.value)
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from jobrunner.controller.jobs.transitions import State, Wait
+from jobrunner.controller.jobs.why_not_run import clock
 
 _AWAY_AFTER: Final = timedelta(minutes=2)
 
@@ -62,7 +63,7 @@ class Waiting:
     """What is known about a pending job's wait.
 
     `unmet` are the actions it waits for, or the first of them, and `more_unmet` counts the others; `tries`
-    counts the attempts so far.
+    counts the attempts so far. `draining`: the agent said last that it takes nothing new.
     """
 
     reason: Wait
@@ -71,6 +72,7 @@ class Waiting:
     last_seen_at: datetime | None
     unmet: tuple[str, ...]
     tries: int
+    draining: bool = False
     more_unmet: int = 0
 
 
@@ -82,10 +84,10 @@ def why_pending(wait: Waiting, *, now: datetime) -> str:
         return f"Backend {wait.backend} is paused; it starts nothing new until its operators go on."
     away = wait.last_seen_at is None or now - wait.last_seen_at > _AWAY_AFTER
     since = (
-        "has never been seen"
-        if wait.last_seen_at is None
-        else f"was last seen at {_clock(wait.last_seen_at)}"
+        "has never been seen" if wait.last_seen_at is None else f"was last seen at {clock(wait.last_seen_at)}"
     )
+    if wait.draining:
+        return _while_draining(wait, f" It {since}." if away else "")
     if wait.reason is Wait.RETRYING:
         again = f"Attempt {wait.tries} ended with an error that is not the study's; it is tried again"
         return f"{again} as soon as backend {wait.backend} is back ({since})." if away else f"{again} soon."
@@ -94,6 +96,16 @@ def why_pending(wait: Waiting, *, now: datetime) -> str:
     if wait.reason is Wait.WAITING_FOR_CAPACITY:
         return f"Waits for a free place: all places of its kind at backend {wait.backend} are taken."
     return f"Waits for backend {wait.backend} to take it; that happens within seconds."
+
+
+def _while_draining(wait: Waiting, seen: str) -> str:
+    begin = (
+        f"Attempt {wait.tries} ended with an error that is not the study's. "
+        if wait.reason is Wait.RETRYING
+        else ""
+    )
+    drains = f"Backend {wait.backend} is draining: it takes nothing new until its agent is started again."
+    return f"{begin}{drains}{seen}"
 
 
 def why_ended_or_running(state: State, reason: str, *, cancel_wished: bool) -> str:
@@ -112,7 +124,3 @@ def _listed(actions: Sequence[str], more: int) -> str:
     if more:
         names.append(f"{more} others" if more > 1 else "1 other")
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _clock(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -38,7 +38,8 @@ class Backend(models.Model):
 
     `changes` counts what its agent would like to hear about, so that any process can notice a change made
     by another. `free_db` and `free_plain` are the free places that the agent last told, less what it has
-    claimed and plus what has ended since.
+    claimed and plus what has ended since. `accepting` is false from when the agent says that it takes nothing
+    new, without having been paused from here, until it says hello or that it takes jobs again.
     """
 
     slug = models.CharField(max_length=40, unique=True)
@@ -47,6 +48,7 @@ class Backend(models.Model):
     credential_digest = models.CharField(max_length=64, unique=True)
     created_at = models.DateTimeField()
     paused = models.BooleanField(default=False)
+    accepting = models.BooleanField(default=True, db_default=True)
     changes = models.BigIntegerField(default=0)
     last_seen_at = models.DateTimeField(null=True)
     free_db = models.PositiveSmallIntegerField(default=0)

@@ -59,7 +59,7 @@ def life_table(name: str, people: pd.DataFrame) -> pd.DataFrame:
         started = people["years"] >= year - 1
         ended = started & (people["years"] < year)
         died = people["died"] == 1
-        counts = safe_counts(pd.Series([started.sum() - (ended & ~died).sum() / 2, (ended & died).sum()]))
+        counts = safe_counts(pd.Series([started.sum() - (ended & ~died).sum() // 2, (ended & died).sum()]))
         if counts.isna().any():
             break
         at_risk, deaths = counts

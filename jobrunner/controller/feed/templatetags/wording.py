@@ -1,13 +1,16 @@
 """How states, times and ids read on a page."""
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
 from django import template
 from django.urls import reverse
-from django.utils.html import escape, format_html
+from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
+
+from jobrunner.controller.feed.listing import Outcome, Part
 
 _CODE: Final = re.compile(r"`([^`]*)`")
 _NONE: Final = "\N{EN DASH}"
@@ -30,8 +33,13 @@ SHAPES: Final = {
         '<path class="cut" d="M4.6 8h6.8"/>'
     ),
 }
-WORDS: Final = {"pending": "waiting"}
-"""States that people call by another word than programs do."""
+QUIET_SHAPES: Final = {
+    "did_not_run": f'{_RING}<path d="M5 8h6"/>',
+    "reused": f'{_RING}<path d="m5 8.2 2 2 4-4.3"/>',
+}
+"""What is neither good nor bad news. The full tick is for what has succeeded altogether."""
+WORDS: Final = {"pending": "waiting", "did_not_run": "did not run"}
+"""States and outcomes that people call by another word than programs do."""
 
 
 @register.filter
@@ -40,9 +48,19 @@ def word(state: str) -> str:
     return WORDS.get(state, state)
 
 
+@register.filter
+def told(part: Part) -> str:
+    """How many jobs had which outcome, in words."""
+    if part.outcome is Outcome.REUSED:
+        return f"{part.count} reused from {'an earlier run' if part.count == 1 else 'earlier runs'}"
+    if part.outcome is Outcome.SUCCEEDED:
+        return f"{part.count} ran and succeeded"
+    return f"{part.count} {word(part.outcome)}"
+
+
 @register.simple_tag
 def sign(state: str) -> SafeString:
-    """The shape of a state; its word stands beside it."""
+    """The shape of a state or outcome; its word stands beside it."""
     return format_html(
         '<svg class="sign state-{}" viewBox="0 0 16 16" aria-hidden="true" focusable="false">{}</svg>',
         state,
@@ -52,8 +70,8 @@ def sign(state: str) -> SafeString:
 
 @register.filter
 def shape(state: str) -> SafeString:
-    """What to draw for a state, for use within a drawing."""
-    return mark_safe(SHAPES[state])  # noqa: S308 - a constant of this module
+    """What to draw for a state or outcome, for use within a drawing."""
+    return mark_safe(SHAPES.get(state) or QUIET_SHAPES[state])  # noqa: S308 - constants of this module
 
 
 @register.simple_tag
@@ -68,13 +86,25 @@ def because(reason: str) -> SafeString:
     return format_html('<a class="reason" href="{}#{}">{}</a>', reverse("about"), reason, words(reason))
 
 
+@register.filter
+def iso(value: datetime) -> str:
+    """A time as programs read it."""
+    return f"{value:%Y-%m-%dT%H:%M:%SZ}"
+
+
+@register.filter
+def clock(value: datetime) -> str:
+    """A time to the second, as people read it on every page."""
+    return f"{value:%d %b %Y, %H:%M:%S}".lstrip("0")
+
+
 @register.simple_tag
 def moment(value: datetime | None, *, seconds: bool = False) -> SafeString | str:
     """A time that people and programs can read; a dash where there is none."""
     if value is None:
         return _NONE
-    shown = f"{value:%d %b %Y, %H:%M:%S}" if seconds else f"{value:%d %b %Y, %H:%M}"
-    return format_html('<time datetime="{}">{}</time>', f"{value:%Y-%m-%dT%H:%M:%SZ}", shown.lstrip("0"))
+    shown = clock(value) if seconds else f"{value:%d %b %Y, %H:%M}".lstrip("0")
+    return format_html('<time datetime="{}">{}</time>', iso(value), shown)
 
 
 @register.simple_tag
@@ -108,6 +138,30 @@ def duration(seconds: int | None) -> str:
         return f"{minutes} min {rest} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min"
+
+
+@register.simple_tag
+def elapsed(since: datetime, now: datetime) -> SafeString:
+    """How long something has been going on: whole minutes, so that a page is calm and stays true a while."""
+    minutes = max(0, int((now - since).total_seconds())) // 60
+    hours, rest = divmod(minutes, 60)
+    shown = f"{hours} h {rest} min" if hours else f"{minutes} min" if minutes else "less than a minute"
+    return format_html('<span class="elapsed">{}</span>', shown)
+
+
+@register.filter
+def in_short(actions: Sequence[str]) -> str:
+    """The first of these actions, and how many more there are, as plain text."""
+    more = len(actions) - 1
+    return ", ".join(actions[:1]) + (f" and {more} more" if more > 0 else "")
+
+
+@register.simple_tag
+def names(actions: Sequence[str], most: int) -> SafeString:
+    """The first `most` of these actions, and how many more there are."""
+    shown = format_html_join(", ", "<code>{}</code>", ((action,) for action in actions[:most]))
+    more = len(actions) - most
+    return format_html("{} and {} more", shown, more) if more > 0 else shown
 
 
 @register.filter

@@ -85,7 +85,7 @@
       takeOver(live.querySelector(".part"), fresh);
       const made = document.getElementById("made");
       made.dateTime = fresh.dataset.made;
-      made.textContent = fresh.dataset.made.replace("T", ", ").replace("Z", "");
+      made.textContent = fresh.dataset.shown;
       if (source && source.readyState === EventSource.OPEN) show("live");
     } catch {
       show("waiting");

@@ -1,0 +1,69 @@
+"""Problems as lines for a terminal, each with the line of the file that it is about."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from jobrunner.pipeline.model import Problem
+from jobrunner.pipeline.text import MAX_BYTES
+
+_LINE_END = re.compile("\r\n|\r|\n")
+
+#: How much of a long line is shown, and how much of it before the place.
+_WIDTH, _BEFORE = 100, 60
+
+#: Reported at line 1, column 1 for what the file lacks or is as a whole: no line of it is to blame.
+_ABOUT_THE_FILE = frozenset({"PY011", "PY014", "PY016", "PS001", "PS005", "PS007"})
+
+#: What stands at a place: a quoted text, or all up to what ends an unquoted one.
+_WHAT = re.compile(
+    r""""(?:\\.|[^"\\])*" | '(?:[^']|'')*' | (?:(?! :(?:\s|$) | [,\[\]{}] | \s+\# | \s*$ ).)+""", re.VERBOSE
+)
+
+
+def as_text(path: str, problems: Iterable[Problem], data: bytes) -> str:
+    """`FILE:line:column: severity id: message`, then, indented, that line with the place marked."""
+    lines = (
+        _LINE_END.split(data.decode("utf-8", "replace").lstrip("\ufeff")) if len(data) <= MAX_BYTES else []
+    )
+    parts: list[str] = []
+    for problem in problems:
+        place = f"{path}:{problem.line}:{problem.column}"
+        parts.append(f"{place}: {problem.severity} {problem.id}: {problem.message}\n")
+        about_the_file = problem.id in _ABOUT_THE_FILE and (problem.line, problem.column) == (1, 1)
+        if not about_the_file and problem.line <= len(lines):
+            parts.append(_marked(problem, lines[problem.line - 1]))
+    return "".join(parts)
+
+
+def _marked(problem: Problem, line: str) -> str:
+    start = problem.column - 1
+    first = max(0, start - _BEFORE)
+    # Only what can be shown is looked at: a line may have millions of characters.
+    shown_part = line[start : start + _WIDTH]
+    what = _WHAT.match(shown_part)
+    length = what.end() if what else 1
+    before = ("…" if first else "") + _printable(line[first:start])
+    marked, after = _printable(shown_part[:length]), _printable(shown_part[length:])
+    text = before + marked + after
+    cut = text if len(text) <= _WIDTH else text[:_WIDTH] + "…"
+    signs = "^" * max(1, min(_cells(marked), _WIDTH - len(before)))
+    return f"{problem.line:>5} | {cut}\n      | {' ' * _cells(before)}{signs}\n"
+
+
+def _printable(text: str) -> str:
+    """The text with a space for each tab, and a replacement sign for what would steer the terminal."""
+    shown = text.replace("\t", " ")
+    if shown.isprintable():
+        return shown
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in shown)
+
+
+def _cells(text: str) -> int:
+    """How many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        for char in text
+    )
