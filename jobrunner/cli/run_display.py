@@ -65,9 +65,9 @@ class Display:
     def _lines(self, lines: list[tuple[str, str]]) -> None:
         from rich.text import Text
 
-        with self._lock:
-            for text, style in lines:
-                self._console.print(Text(printable(text), style=style), soft_wrap=True)
+        # In one piece, and without our lock: a live console asks us what runs while it prints.
+        whole = Text("\n").join(Text(printable(text), style=style) for text, style in lines)
+        self._console.print(whole, soft_wrap=True)
 
     def __rich__(self) -> "RenderableType":
         """What runs now, for a terminal."""
