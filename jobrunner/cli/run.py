@@ -15,6 +15,7 @@ from jobrunner.cli.errors import Stop
 if TYPE_CHECKING:
     from jobrunner.cli.run_display import Display
     from jobrunner.executors.docker_copy import CopyExecutor
+    from jobrunner.local.code import Code
     from jobrunner.local.outcome import Outcome
     from jobrunner.local.planning import Step, Wish
     from jobrunner.local.situation import Situation
@@ -80,7 +81,9 @@ def plan(
     try:
         pipeline = read_pipeline(root)
         wished = wish(pipeline, actions, fresh=fresh, force_needs=force_needs)
-        situation = look(root, pipeline, _images_if_any(root, pipeline, wished))
+        codes = _codes(pipeline, wished)
+        names = _images_of(pipeline, wished, codes)
+        situation = look(root, pipeline, _images_if_any(root, names), codes)
         planned = steps(situation, wished)
     except LocalProblem as problem:
         raise Stop(printable_lines(problem.message)) from problem
@@ -104,19 +107,19 @@ def _run(
     from jobrunner.local.running import run_all_of
     from jobrunner.local.situation import find_images, look, read_pipeline
     from jobrunner.local.state import State
-    from jobrunner.pipeline.starting import image_name
 
     pipeline = read_pipeline(root)
     wished = wish(pipeline, actions, fresh=fresh, force_needs=force_needs)
     executor = open_executor(root)
     try:
         with State(root).locked():
-            names = {image_name(pipeline.actions[name]) for name in wished.order}
-            situation = look(root, pipeline, find_images(executor, names))
+            codes = _codes(pipeline, wished)
+            names = _images_of(pipeline, wished, codes)
+            situation = look(root, pipeline, find_images(executor, names), codes)
             for warning in situation.study.warnings:
                 shown.say(warning)
             planned = steps(situation, wished)
-            to_run = [pipeline.actions[step.action] for step in planned if step.doing != "up_to_date"]
+            to_run = [situation.code(step.action).action for step in planned if step.doing != "up_to_date"]
             if not to_run:
                 for step in planned:
                     shown.up_to_date(step.action, step.verdict)
@@ -138,17 +141,29 @@ def _summary(outcomes: "list[Outcome]") -> str:
     return f"{well} succeeded." if not failed else f"{well} succeeded, {failed} did not."
 
 
-def _images_if_any(root: Path, pipeline: "Pipeline", wished: "Wish") -> dict[str, Any]:
+def _codes(pipeline: "Pipeline", wished: "Wish") -> "dict[str, Code]":
+    from jobrunner.local.code import reusable_codes
+
+    return reusable_codes((pipeline.actions[name] for name in wished.order), frozenset(wished.options))
+
+
+def _images_of(pipeline: "Pipeline", wished: "Wish", codes: "dict[str, Code]") -> set[str]:
+    from jobrunner.pipeline.starting import image_name
+
+    started = {name: code.action for name, code in codes.items()}
+    return {image_name(started.get(name, pipeline.actions[name])) for name in wished.order}
+
+
+def _images_if_any(root: Path, names: set[str]) -> dict[str, Any]:
     """The images as the engine has them; without an engine the plan says that nobody looked."""
     from jobrunner.executors.base import EngineError, SandboxRefused
     from jobrunner.local.bench import open_executor
     from jobrunner.local.situation import find_images
-    from jobrunner.pipeline.starting import image_name
 
     executor: CopyExecutor | None = None
     try:
         executor = open_executor(root)
-        return dict(find_images(executor, {image_name(pipeline.actions[name]) for name in wished.order}))
+        return dict(find_images(executor, names))
     except (EngineError, SandboxRefused):
         return {}
     finally:

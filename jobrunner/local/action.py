@@ -17,7 +17,7 @@ from jobrunner.local.filling import FileChanged, Filled, fill
 from jobrunner.local.landing import land, remove_stale
 from jobrunner.local.outcome import Outcome
 from jobrunner.local.records import Record
-from jobrunner.local.situation import PIPELINE_FILE, Situation
+from jobrunner.local.situation import Situation
 from jobrunner.pipeline import Action
 from jobrunner.pipeline.starting import image_name, output_folders
 from jobrunner.privacy.alike import shown
@@ -73,7 +73,8 @@ class _Attempt:
     def __init__(self, bench: Bench, situation: Situation, action: Action, stage: Stage) -> None:
         self._bench = bench
         self._situation = situation
-        self._action = action
+        self._code = situation.code(action.id)
+        self._action = self._code.action
         self._stage = stage
         self._folder = RunFolder.create(situation.state.collected, new_job_id(), 1)
         self._filled = Filled()
@@ -150,7 +151,8 @@ class _Attempt:
         try:
             self._filled = fill(
                 run.tree,
-                self._situation.study,
+                self._code.files,
+                self._situation.root,
                 self._inputs,
                 output_folders(pattern for pattern, _level in action.patterns()),
                 (uid, gid) if os.geteuid() == 0 else None,
@@ -268,13 +270,9 @@ class _Attempt:
     def _record(self, image: LocalImage, collection: Collection, report: Report, done: Exit) -> Record:
         action = self._action
         checked = {one.path: one for one in report.files}
-        named = self._situation.named(action)
+        named = self._code.named
         # What the container saw, whatever the work tree holds by now.
-        hashes = {
-            path: digest
-            for path, digest in self._filled.hashes.items()
-            if path in self._situation.study_hashes and path != PIPELINE_FILE
-        }
+        hashes = {path: digest for path, digest in self._filled.hashes.items() if path in self._code.hashes}
         return Record(
             action=action.id,
             image=image_name(action),

@@ -38,26 +38,27 @@ class Filled:
 def fill(
     folder: Path,
     study: StudyFiles,
+    tree: Path,
     inputs: Mapping[str, str],
     output_folders: Collection[str],
     owner: tuple[int, int] | None,
 ) -> Filled:
     """Make `folder` the workspace of an action.
 
-    `inputs`: path to sha256, from the work tree; they lie over files of the study. `output_folders` lie over
-    both. `owner`: uid and gid to give everything to; None leaves it with the caller.
+    `inputs`: path to sha256, from the work tree `tree`; they lie over files of `study`. `output_folders` lie
+    over both. `owner`: uid and gid to give everything to; None leaves it with the caller.
     Raises FileChanged, OSError.
     """
     filled = Filled()
     over = {*inputs, *_parents(inputs), *output_folders, *_parents(output_folders)}
     folder.mkdir(parents=True, mode=0o700)
-    root_fd = os.open(study.root, OPEN_FOLDER)
+    root_fd, tree_fd = os.open(study.root, OPEN_FOLDER), os.open(tree, OPEN_FOLDER)
     try:
         made = {""}
         for path in (*_parents(inputs), *output_folders):
             _make_folder(folder, path, made)
         for path, digest in inputs.items():
-            if _copy(root_fd, path, folder / path, _INPUT_MODE, filled) != digest:
+            if _copy(tree_fd, path, folder / path, _INPUT_MODE, filled) != digest:
                 raise FileChanged(f"{path} is not what its action wrote. Run again.")
         links: list[str] = []
         for path, kind in study.kinds.items():
@@ -73,6 +74,7 @@ def fill(
             filled.hashes[path] = _link(root_fd, path, folder / path)
     finally:
         os.close(root_fd)
+        os.close(tree_fd)
     if owner is not None:
         _give(folder, owner)
     folder.chmod(_FOLDER_MODE)

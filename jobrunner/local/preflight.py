@@ -9,7 +9,7 @@ from jobrunner.executors.images import ensure
 from jobrunner.local.problems import LocalProblem
 from jobrunner.local.situation import find_images
 from jobrunner.local.study_files import StudyFiles
-from jobrunner.pipeline import RUNTIMES, Action
+from jobrunner.pipeline import Action
 from jobrunner.pipeline.starting import image_name, is_too_long
 
 DUMMY_OPTION: Final = "--dummy-data-file"
@@ -49,11 +49,6 @@ def require_images(
 
 def _unsupported(action: Action, study: StudyFiles) -> str | None:
     del study
-    if action.image not in RUNTIMES:
-        return (
-            f"Action `{action.id}` uses the reusable action `{action.image}`, which cannot run here yet. "
-            "Name other actions."
-        )
     if is_too_long(action, action.command()):
         return f"The command of action `{action.id}`, with its config, is too long to be started (PS036)."
     return None

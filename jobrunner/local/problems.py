@@ -5,7 +5,7 @@ class LocalProblem(Exception):
     """`word` is one of a closed list for programs, `message` says what is wrong and what to do.
 
     Words: no_study, pipeline_invalid, request_invalid, tree_refused, engine, image_missing, no_dummy_data,
-    not_supported, busy, state.
+    not_supported, reusable, busy, state.
     """
 
     def __init__(self, word: str, message: str) -> None:

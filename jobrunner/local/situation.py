@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from jobrunner.local.code import Code
 from jobrunner.local.hashing import hash_files
 from jobrunner.local.named import named_files
 from jobrunner.local.problems import LocalProblem
@@ -29,7 +31,8 @@ _NAMES: Final = ("jobrunner/", "ghcr.io/opensafely-core/")
 class Situation:
     """`images`: image name with version to what the engine has of it; None where it has none or is away.
 
-    `study_hashes`: sha256 of every file of the study but project.yaml and outputs.
+    `study_hashes`: sha256 of every file of the study but project.yaml and outputs. `reusable`: the code of
+    actions that do not run the study's.
     """
 
     root: Path
@@ -38,6 +41,15 @@ class Situation:
     study_hashes: Mapping[str, str]
     images: "Mapping[str, LocalImage | None]"
     state: State
+    reusable: Mapping[str, Code]
+
+    def code(self, name: str) -> Code:
+        """What the action runs."""
+        if name in self.reusable:
+            return self.reusable[name]
+        action = self.pipeline.actions[name]
+        named = named_files(action.argv, action.config, self.study_hashes)
+        return Code(action, self.study, self.study_hashes, named)
 
     def with_images(self, images: "Mapping[str, LocalImage]") -> "Situation":
         """The same with these images; a name that is not among them keeps what it has."""
@@ -73,15 +85,13 @@ class Situation:
         """Whether the action must run now, by what its needs wrote last. `option`: as in `judge`."""
         action = self.pipeline.actions[name]
         record, unreadable = self.remembered(name)
-        return judge(record, self._present(action, record), option=option, unreadable=unreadable)
+        return judge(
+            record, self._present(self.code(action.id), record), option=option, unreadable=unreadable
+        )
 
-    def named(self, action: Action) -> frozenset[str]:
-        """The files of the study that the action's command names."""
-        return named_files(action.argv, action.config, self.study_hashes)
-
-    def _present(self, action: Action, record: Record | None) -> Present:
+    def _present(self, code: Code, record: Record | None) -> Present:
+        action = code.action
         image = self.images.get(image_name(action))
-        named = self.named(action)
         return Present(
             image=image_name(action),
             image_id=image.id if image is not None else None,
@@ -89,8 +99,8 @@ class Situation:
             patterns=action.patterns(),
             needs=tuple(dict.fromkeys(action.needs)),
             inputs=self.inputs_of(action),
-            named={path: self.study_hashes[path] for path in named},
-            others={path: digest for path, digest in self.study_hashes.items() if path not in named},
+            named={path: code.hashes[path] for path in code.named},
+            others={path: digest for path, digest in code.hashes.items() if path not in code.named},
             outputs=hash_files(self.root, record.outputs if record is not None else ()),
         )
 
@@ -111,7 +121,12 @@ def read_pipeline(root: Path) -> Pipeline:
     return loaded.pipeline
 
 
-def look(root: Path, pipeline: Pipeline, images: "Mapping[str, LocalImage | None]") -> Situation:
+def look(
+    root: Path,
+    pipeline: Pipeline,
+    images: "Mapping[str, LocalImage | None]",
+    reusable: Mapping[str, Code] = MappingProxyType({}),
+) -> Situation:
     """Look at the work tree. Raises LocalProblem (tree_refused)."""
     outputs = PatternSet({pattern for one in pipeline.actions.values() for pattern, _level in one.patterns()})
     try:
@@ -119,7 +134,7 @@ def look(root: Path, pipeline: Pipeline, images: "Mapping[str, LocalImage | None
     except OSError as error:
         raise LocalProblem("no_study", f"{root} cannot be read ({error.strerror}).") from error
     of_interest = [path for path in study.kinds if path != PIPELINE_FILE and not outputs.matching(path)]
-    return Situation(root, pipeline, study, hash_files(root, of_interest), images, State(root))
+    return Situation(root, pipeline, study, hash_files(root, of_interest), images, State(root), reusable)
 
 
 def find_images(executor: "CopyExecutor", names: set[str]) -> "dict[str, LocalImage | None]":

@@ -76,6 +76,12 @@ def study_files(root: Path, outputs: PatternSet) -> StudyFiles:
     return StudyFiles(root, kinds, tuple(warnings))
 
 
+def all_files(root: Path) -> StudyFiles:
+    """Every file of a tree that was checked before, such as that of a reusable action."""
+    kinds = {os.fsdecode(raw): _kind((root / os.fsdecode(raw)).lstat()) for raw in sorted(_walked(root))}
+    return StudyFiles(root, kinds, ())
+
+
 def _take_tracked(root: Path, raw: bytes, kinds: dict[str, EntryKind]) -> None:
     if _is_below(os.fsdecode(raw), _OURS):
         return

@@ -58,11 +58,11 @@ def command(root: Path, *words: str) -> list[str]:
     return [sys.executable, "-P", "-m", "jobrunner.cli.main", words[0], "--dir", str(root), *words[1:]]
 
 
-def jobrunner(root: Path, *words: str) -> Done:
-    """Run the real command: jobrunner(root, "run", "run_all")."""
+def jobrunner(root: Path, *words: str, **variables: str) -> Done:
+    """Run the real command: jobrunner(root, "run", "run_all"). `variables` are put into its environment."""
     done = subprocess.run(
         command(root, *words),
-        env=environment(root.parent),
+        env=environment(root.parent) | variables,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -85,16 +85,29 @@ def test_dummy_data_may_be_named_in_any_way_that_the_action_reads(tmp_path: Path
     assert dummy_file(found.pipeline.actions["extract"]) == "dummy/rows.csv"
 
 
-def test_a_reusable_action_is_told(tmp_path: Path) -> None:
-    text = PIPELINE.format(dummy="").replace("python:v2", "deciles-charts:v0.0.33")
-    found = situation(tmp_path, text=text)
-    with pytest.raises(LocalProblem, match="uses the reusable action `deciles-charts`"):
+def test_a_command_that_no_job_may_be_started_with_is_told(tmp_path: Path) -> None:
+    long = "python:v2 a.py\n    config: {text: " + "x" * 130_000 + "}"
+    found = situation(tmp_path, text=PIPELINE.format(dummy="").replace("python:v2 analysis/model.py", long))
+    with pytest.raises(LocalProblem, match="too long to be started") as problem:
         check_actions([found.pipeline.actions["model"]], found.study)
+    assert problem.value.word == "not_supported"
+
+
+def test_a_reusable_action_that_cannot_be_had_is_told(tmp_path: Path) -> None:
+    root = tmp_path / "study"
+    situation(root, text=PIPELINE.format(dummy="").replace("python:v2 analysis/model.py", "counter:v1 x"))
+    done = jobrunner(root, "plan", "model")
+    assert done.returncode == 1
+    assert (
+        "RA002: Action `model` uses `counter:v1`: nothing found at `http://127.0.0.1:1/counter`."
+        in done.stderr
+    )
 
 
 def jobrunner(root: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     """The command where no engine answers."""
     env = environment(root) | {"DOCKER_HOST": "tcp://127.0.0.1:1", "HOME": str(root.parent)}
+    env |= {"JOBRUNNER_REUSABLE_PREFIX": "http://127.0.0.1:1"}
     return subprocess.run(command(root, *words), env=env, capture_output=True, text=True, check=False)
 
 

@@ -38,7 +38,7 @@ def root(tmp_path: Path) -> Path:
 def test_the_study_and_its_inputs_lie_there_as_the_agent_would_lay_them(root: Path, tmp_path: Path) -> None:
     folder = tmp_path / "w" / "workspace"
     study = study_files(root, OUTPUTS)
-    filled = fill(folder, study, {"output/rows.csv": digest("rows")}, ["output", "new/deep"], None)
+    filled = fill(folder, study, root, {"output/rows.csv": digest("rows")}, ["output", "new/deep"], None)
     modes = {
         path.relative_to(folder).as_posix(): stat.S_IMODE(path.lstat().st_mode)
         for path in folder.rglob("*")
@@ -57,9 +57,9 @@ def test_the_study_and_its_inputs_lie_there_as_the_agent_would_lay_them(root: Pa
 def test_an_input_that_is_not_what_its_action_wrote_is_refused(root: Path, tmp_path: Path) -> None:
     study = study_files(root, OUTPUTS)
     with pytest.raises(FileChanged, match=r"output/rows\.csv is not what its action wrote"):
-        fill(tmp_path / "one", study, {"output/rows.csv": digest("other")}, [], None)
+        fill(tmp_path / "one", study, root, {"output/rows.csv": digest("other")}, [], None)
     with pytest.raises(FileChanged, match="cannot be read any more"):
-        fill(tmp_path / "two", study, {"output/gone.csv": digest("x")}, [], None)
+        fill(tmp_path / "two", study, root, {"output/gone.csv": digest("x")}, [], None)
 
 
 def test_a_file_that_became_a_link_is_not_followed(root: Path, tmp_path: Path) -> None:
@@ -67,12 +67,12 @@ def test_a_file_that_became_a_link_is_not_followed(root: Path, tmp_path: Path) -
     (root / "analysis" / "a.py").unlink()
     (root / "analysis" / "a.py").symlink_to("/etc/passwd")
     with pytest.raises(FileChanged):
-        fill(tmp_path / "one", study, {}, [], None)
+        fill(tmp_path / "one", study, root, {}, [], None)
     (root / "analysis" / "a.py").unlink()
     (root / "analysis").rmdir()
     (root / "analysis").symlink_to("/etc")
     with pytest.raises(FileChanged):
-        fill(tmp_path / "two", study, {}, [], None)
+        fill(tmp_path / "two", study, root, {}, [], None)
 
 
 def test_output_folders_hide_what_the_study_has_in_their_place(root: Path, tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_output_folders_hide_what_the_study_has_in_their_place(root: Path, tmp_p
     (root / "linked").symlink_to("analysis")
     commit(root)
     folder = tmp_path / "w"
-    fill(folder, study_files(root, OUTPUTS), {}, ["out/deep", "linked"], None)
+    fill(folder, study_files(root, OUTPUTS), root, {}, ["out/deep", "linked"], None)
     assert (folder / "out" / "deep").is_dir()
     assert (folder / "linked").is_dir()
     assert not (folder / "linked").is_symlink()
