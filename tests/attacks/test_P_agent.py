@@ -18,7 +18,7 @@ import pytest
 from jobrunner.agent.approvals import check_signers_file
 from jobrunner.agent.contact import Pause
 from jobrunner.agent.ending import LEFT_BEHIND
-from jobrunner.agent.journal import JournalProblem, Step
+from jobrunner.agent.journal import SCHEMA_VERSION, JournalProblem, Step
 from jobrunner.agent.loops import deliver_loop, poll_loop, work_loop
 from jobrunner.agent.policy import PolicyProblem, load_site
 from jobrunner.agent.service import Agent
@@ -440,8 +440,8 @@ def test_P22_attempt_numbers_that_run_out_do_not_end_the_loop(bench: Bench) -> N
 
 
 @pytest.mark.unit
-@pytest.mark.parametrize("version", [2, 77])
-def test_P22_an_old_journal_is_not_guessed_at(tmp_path: Path, version: int) -> None:
+@pytest.mark.parametrize("version", [SCHEMA_VERSION + 1, 77])
+def test_P22_another_journal_is_not_guessed_at(tmp_path: Path, version: int) -> None:
     site = load_site(write_site(tmp_path / "site"))
     Agent(site, IdleEngine())
     connection = sqlite3.connect(site.state / "agent.db")
