@@ -177,7 +177,7 @@ def _unknown(place: tuple[str | int, ...], section: tuple[str, ...]) -> str:
     names = [key[-1] for key in SETTINGS if len(key) == len(section) + 1 and key[: len(section)] == section]
     near = difflib.get_close_matches(str(place[-1])[:_LONGEST_SHOWN], names, n=1)
     if near:
-        return f"there is no such setting; did you mean `{near[0]}`?"
+        return f"there is no such setting; perhaps `{near[0]}` is meant"
     return f"there is no such setting here; there are {', '.join(names)}"
 
 

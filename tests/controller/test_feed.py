@@ -151,7 +151,7 @@ def test_a_project_page_tells_who_allowed_what_and_all_that_was_asked(site: Site
     text = page(site, f"/projects/{site.project}")
     assert f"{site.project}-1" in text
     assert site.repo in text
-    assert "in force" in text
+    assert "in date" in text
     assert site.person in text
     assert "a signature that cannot be read here" in text
     assert f"/jobs/{request}" in text
