@@ -339,6 +339,12 @@ class Executor(Protocol):
         """Whether the engine has the image of exactly this id, or had it before; `prepare` finds it gone."""
         ...
 
+    def image_size(self, image_id: str) -> int | None:
+        """Bytes of the image of exactly this id; None when the engine has none now."""
+
+    def engine_version(self) -> str:
+        """What the engine says of itself: another text means another engine."""
+
     def prepare(self, run: ActionRun) -> None:
         """Make the attempt's disk, its workspace and its container, and compare that with the profile.
 
