@@ -1,4 +1,4 @@
-"""What the canary's probe tells is judged so that nothing but the expected answer counts as a wall that held."""
+"""What the canary tells is judged: only the expected answer counts as a wall that held."""
 
 import pytest
 from hypothesis import given
@@ -35,9 +35,9 @@ def test_a_report_of_walls_that_held_is_good() -> None:
 @pytest.mark.parametrize("name", WALLS)
 @pytest.mark.parametrize("value", ["0", "", "x", "99999999999", "-1", "lo,eth0"])
 def test_any_other_answer_is_an_open_wall(name: str, value: str) -> None:
-    if value == "99999999999" and name.startswith(("reach_abstract", "socket_", "write_", "engine_")):
-        pytest.skip("any error at all means that it failed")
-    assert open_walls(GOOD | {name: value}) == {name}
+    any_error_will_do = name.startswith(("reach_abstract", "socket_", "write_", "engine_"))
+    wanted = set() if any_error_will_do and value == "99999999999" else {name}
+    assert open_walls(GOOD | {name: value}) == wanted
 
 
 @pytest.mark.parametrize("name", WALLS)
