@@ -78,6 +78,8 @@ SETTINGS: Final[Mapping[tuple[str, ...], Setting]] = {
     ("host",): _section("host"),
     ("host", "cores"): Setting("a number from 0.01 to 65536", "cores = 16.0"),
     ("host", "memory_mib"): Setting("a whole number of MiB, 16 or more", "memory_mib = 65536"),
+    ("sandbox",): _section("sandbox"),
+    ("sandbox", "runtime"): Setting('"runc" or "runsc"', 'runtime = "runc"'),
     ("limits",): _section("limits"),
     ("limits", "slots"): Setting("a whole number from 1 to 64", "slots = 4"),
     ("limits", "pids"): Setting("a whole number from 1 to 65536", "pids = 512"),
