@@ -8,6 +8,7 @@ from jobrunner.dummy_data import warnings_for
 from jobrunner.executors.docker_copy import CopyExecutor, LocalImage
 from jobrunner.executors.image_build import ImageError
 from jobrunner.executors.images import ensure
+from jobrunner.local.places import why_not_there
 from jobrunner.local.problems import LocalProblem
 from jobrunner.local.situation import find_images
 from jobrunner.local.study_files import StudyFiles
@@ -24,8 +25,12 @@ _FILES: Final = (EntryKind.FILE, EntryKind.PROGRAM)
 def check_actions(actions: Iterable[Action], study: StudyFiles) -> None:
     """Raises LocalProblem (not_supported, no_dummy_data), a line for each action that could not run here."""
     listed = list(actions)
-    for word, fault in (("not_supported", _unsupported), ("no_dummy_data", _without_dummy_data)):
-        found = [line for action in listed if (line := fault(action, study))]
+    faults = (
+        ("not_supported", [*map(_unsupported, listed), *map(_out_of_place, listed)]),
+        ("no_dummy_data", [_without_dummy_data(action, study) for action in listed]),
+    )
+    for word, lines in faults:
+        found = [line for line in lines if line]
         if found:
             raise LocalProblem(word, "\n".join(found))
 
@@ -53,10 +58,20 @@ def require_images(
     return {name: image for name, image in found.items() if image is not None}
 
 
-def _unsupported(action: Action, study: StudyFiles) -> str | None:
-    del study
+def _unsupported(action: Action) -> str | None:
     if is_too_long(action, action.command()):
         return f"The command of action `{action.id}`, with its config, is too long to be started (PS036)."
+    return None
+
+
+def _out_of_place(action: Action) -> str | None:
+    for pattern, _level in action.patterns():
+        why = why_not_there(pattern)
+        if why is not None:
+            return (
+                f"The output `{pattern}` of action `{action.id}` cannot come into the work tree: {why}. "
+                "Give it another path."
+            )
     return None
 
 

@@ -94,6 +94,15 @@ def test_a_command_that_no_job_may_be_started_with_is_told(tmp_path: Path) -> No
     assert problem.value.word == "not_supported"
 
 
+@pytest.mark.parametrize("place", [".git/index.txt", "a/.Git/*.csv", ".jobrunner/actions/first.json"])
+def test_an_output_among_the_files_of_git_or_our_records_is_told(tmp_path: Path, place: str) -> None:
+    found = situation(tmp_path, text=PIPELINE.format(dummy="").replace("output/t.csv", place))
+    with pytest.raises(LocalProblem) as problem:
+        check_actions([found.pipeline.actions["model"]], found.study)
+    assert problem.value.word == "not_supported"
+    assert f"The output `{place}` of action `model` cannot come into the work tree" in problem.value.message
+
+
 def test_a_reusable_action_that_cannot_be_had_is_told(tmp_path: Path) -> None:
     root = tmp_path / "study"
     situation(root, text=PIPELINE.format(dummy="").replace("python:v2 analysis/model.py", "counter:v1 x"))
