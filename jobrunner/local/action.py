@@ -272,7 +272,12 @@ class _Attempt:
         checked = {one.path: one for one in report.files}
         named = self._code.named
         # What the container saw, whatever the work tree holds by now.
-        hashes = {path: digest for path, digest in self._filled.hashes.items() if path in self._code.hashes}
+        outputs = {file.path: file.sha256 for file in collection.files}
+        hashes = {
+            path: digest
+            for path, digest in self._filled.hashes.items()
+            if path in self._code.hashes and path not in outputs
+        }
         return Record(
             action=action.id,
             image=image_name(action),
@@ -283,7 +288,7 @@ class _Attempt:
             inputs=self._inputs,
             named={path: digest for path, digest in hashes.items() if path in named},
             others={path: digest for path, digest in hashes.items() if path not in named},
-            outputs={file.path: file.sha256 for file in collection.files},
+            outputs=outputs,
             levels={file.path: file.level for file in collection.files},
             refused={
                 file.path: str(verdict["message"])

@@ -82,6 +82,17 @@ def all_files(root: Path) -> StudyFiles:
     return StudyFiles(root, kinds, ())
 
 
+def link_targets(study: StudyFiles) -> dict[str, str]:
+    """The text of each link of the study; without those that are no links any more."""
+    found = {}
+    for path in (path for path, kind in study.kinds.items() if kind is EntryKind.LINK):
+        try:
+            found[path] = os.fspath((study.root / path).readlink())
+        except OSError:
+            continue
+    return found
+
+
 def _take_tracked(root: Path, raw: bytes, kinds: dict[str, EntryKind]) -> None:
     if _is_below(os.fsdecode(raw), _OURS):
         return

@@ -4,16 +4,20 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from jobrunner.local.hashing import hash_files
 from jobrunner.local.planning import steps, wish
 from jobrunner.local.preflight import check_actions, dummy_file, dummy_warnings
 from jobrunner.local.problems import LocalProblem
-from jobrunner.local.records import dump
+from jobrunner.local.records import Record, dump
 from jobrunner.local.situation import Situation, look, read_pipeline
+from jobrunner.local.staleness import Verdict
+from jobrunner.pipeline.starting import image_name
 from tests.local.studies import command, commit, environment, write
 from tests.local.test_records import RECORD
 
@@ -112,6 +116,73 @@ def test_a_reusable_action_that_cannot_be_had_is_told(tmp_path: Path) -> None:
         "RA002: Action `model` uses `counter:v1`: nothing found at `http://127.0.0.1:1/counter`."
         in done.stderr
     )
+
+
+def ran(root: Path, action: str, outputs: Mapping[str, str]) -> None:
+    """Write what a run of the action just now would have left: its outputs and its record."""
+    write(root, outputs)
+    found = look(root, read_pipeline(root), {})
+    (root / ".jobrunner" / "actions").mkdir(parents=True, exist_ok=True)
+    definition, code = found.pipeline.actions[action], found.code(action)
+    inputs = found.inputs_of(definition)
+    seen = {path: one for path, one in code.hashes.items() if path not in {*outputs, *inputs}}
+    record = Record(
+        action=action,
+        image=image_name(definition),
+        image_id="sha256:" + "a" * 64,
+        argv=definition.command(),
+        patterns=definition.patterns(),
+        needs=definition.needs,
+        inputs=inputs,
+        named={path: one for path, one in seen.items() if path in code.named},
+        others={path: one for path, one in seen.items() if path not in code.named},
+        outputs=hash_files(root, outputs),
+        levels=dict.fromkeys(outputs, "moderately_sensitive"),
+        finished=1,
+    )
+    found.state.write(record)
+
+
+def verdict(root: Path, action: str = "model") -> Verdict:
+    return look(root, read_pipeline(root), {}).verdict(action)
+
+
+def both_ran(root: Path, text: str = "") -> None:
+    situation(root, text=text)
+    ran(root, "extract", {"output/rows.csv": "a\n1\n"})
+    ran(root, "model", {"output/t.csv": "a\n1\n"})
+    assert not verdict(root).runs
+
+
+def test_a_tracked_file_that_an_output_pattern_matches_is_watched(tmp_path: Path) -> None:
+    write(tmp_path, {"data/list.csv": "a\n"})
+    text = PIPELINE.format(dummy="").replace("analysis/model.py", "analysis/model.py data/list.csv")
+    both_ran(tmp_path, text.replace("output/t.csv", "data/*.csv"))
+    write(tmp_path, {"data/list.csv": "b\n"})
+    assert verdict(tmp_path).why == ("data/list.csv changed",)
+
+
+def test_tracked_inputs_and_outputs_are_told_as_such_only(tmp_path: Path) -> None:
+    write(tmp_path, {"output/rows.csv": "old\n", "output/t.csv": "old\n"})
+    named = "analysis/model.py output/rows.csv output/t.csv"
+    both_ran(tmp_path, PIPELINE.format(dummy="").replace("analysis/model.py", named))
+    write(tmp_path, {"output/t.csv": "b\n"})
+    assert verdict(tmp_path).why == ("its output output/t.csv was changed by hand",)
+
+
+def test_what_a_named_link_leads_to_is_watched(tmp_path: Path) -> None:
+    write(tmp_path, {"analysis/real.py": "", "lists/a.csv": ""})
+    (tmp_path / "analysis" / "link.py").symlink_to("real.py")
+    (tmp_path / "short").symlink_to("lists")
+    both_ran(tmp_path, PIPELINE.format(dummy="").replace("model.py", "link.py short/a.csv"))
+    write(tmp_path, {"analysis/real.py": "changed", "lists/a.csv": "changed"})
+    assert verdict(tmp_path).why == ("analysis/real.py, lists/a.csv changed",)
+
+
+def test_the_executable_bit_is_watched(tmp_path: Path) -> None:
+    both_ran(tmp_path)
+    (tmp_path / "analysis" / "model.py").chmod(0o755)
+    assert verdict(tmp_path).why == ("analysis/model.py changed",)
 
 
 def jobrunner(root: Path, *words: str) -> "subprocess.CompletedProcess[str]":

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobrunner.local.filling import FileChanged, fill
+from jobrunner.local.hashing import hash_study
 from jobrunner.local.landing import land, remove_stale
 from jobrunner.local.study_files import study_files
 from jobrunner.pipeline import PatternSet
@@ -50,6 +51,8 @@ def test_the_study_and_its_inputs_lie_there_as_the_agent_would_lay_them(root: Pa
     }  # fmt: skip
     assert (folder / "short").readlink() == Path("analysis")
     assert filled.hashes["analysis/a.py"] == digest("script")
+    assert filled.hashes == hash_study(study, filled.hashes), "so that what ran is what is compared later"
+    assert filled.hashes["b.sh"] != digest("program")
     assert "output/rows.csv" not in filled.hashes
     assert set(filled.untouched) == {"analysis/a.py", "b.sh", ".gitignore", "output/rows.csv"}
 
