@@ -1,13 +1,13 @@
 """What must be there before the first action starts; everything that is missing is told at once."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
 from jobrunner.dummy_data import warnings_for
 from jobrunner.executors.docker_copy import CopyExecutor, LocalImage
 from jobrunner.executors.image_build import ImageError
-from jobrunner.executors.images import ensure
+from jobrunner.executors.images import ensure, names
 from jobrunner.local.places import why_not_there
 from jobrunner.local.problems import LocalProblem
 from jobrunner.local.situation import find_images
@@ -35,6 +35,37 @@ def check_actions(actions: Iterable[Action], study: StudyFiles) -> None:
             raise LocalProblem(word, "\n".join(found))
 
 
+def check_recipes(actions: Iterable[Action], images: Mapping[str, LocalImage | None]) -> None:
+    """Raises LocalProblem (image_missing), a line for each image that is missing and cannot be built.
+
+    `images`: as of `find_images`. One that is not among them was not looked for.
+    """
+    known = names()
+    faults = [
+        f"There is no image for {name} here, and no recipe for it. There are recipes for {', '.join(known)}; "
+        "`jobrunner images import` brings others."
+        for name in _missing(actions, images)
+        if name not in known
+    ]
+    if faults:
+        raise LocalProblem("image_missing", "\n".join(faults))
+
+
+def to_build(actions: Iterable[Action], images: Mapping[str, LocalImage | None]) -> list[str]:
+    """A sentence for each image that is missing and will be built."""
+    known = names()
+    return [
+        f"There is no image for {name} here yet; `jobrunner run` builds it first, which takes minutes."
+        for name in _missing(actions, images)
+        if name in known
+    ]
+
+
+def _missing(actions: Iterable[Action], images: Mapping[str, LocalImage | None]) -> list[str]:
+    wanted = {image_name(action) for action in actions}
+    return sorted(name for name in wanted if name in images and images[name] is None)
+
+
 def require_images(
     executor: CopyExecutor, actions: Iterable[Action], progress: Callable[[str], None]
 ) -> dict[str, LocalImage]:
@@ -42,9 +73,10 @@ def require_images(
 
     Raises LocalProblem (image_missing).
     """
-    wanted = {image_name(action) for action in actions}
-    found = find_images(executor, wanted)
-    missing = sorted(name for name in wanted if found[name] is None)
+    listed = list(actions)
+    found = find_images(executor, {image_name(action) for action in listed})
+    check_recipes(listed, found)
+    missing = _missing(listed, found)
     faults = []
     for name in missing:
         try:

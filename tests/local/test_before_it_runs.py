@@ -12,7 +12,7 @@ import pytest
 
 from jobrunner.local.hashing import hash_files
 from jobrunner.local.planning import steps, wish
-from jobrunner.local.preflight import check_actions, dummy_file, dummy_warnings
+from jobrunner.local.preflight import check_actions, check_recipes, dummy_file, dummy_warnings, to_build
 from jobrunner.local.problems import LocalProblem
 from jobrunner.local.records import Record, dump
 from jobrunner.local.situation import Situation, look, read_pipeline
@@ -190,6 +190,30 @@ def jobrunner(root: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     env = environment(root) | {"DOCKER_HOST": "tcp://127.0.0.1:1", "HOME": str(root.parent)}
     env |= {"JOBRUNNER_REUSABLE_PREFIX": "http://127.0.0.1:1"}
     return subprocess.run(command(root, *words), env=env, capture_output=True, text=True, check=False)
+
+
+def test_plan_tells_what_would_keep_run_from_starting(tmp_path: Path) -> None:
+    root = tmp_path / "study"
+    situation(root, dummy="")
+    for words in (["plan", "run_all"], ["plan", "run_all", "--json"]):
+        done = jobrunner(root, *words)
+        assert done.returncode == 1
+        assert "jobrunner: Action `extract` reads a database, and there is none here." in done.stderr
+        assert "extract" in done.stdout, "the plan itself is told too"
+    assert jobrunner(root, "plan", "model", "--json").returncode == 1, "its need would run too"
+
+
+def test_images_that_are_missing_are_named(tmp_path: Path) -> None:
+    found = situation(tmp_path, text=PIPELINE.format(dummy="").replace("python:v2", "stata-mp:v1"))
+    actions = list(found.pipeline.actions.values())
+    images = {"sqlrunner:v1": None, "stata-mp:v1": None}
+    assert to_build(actions, images) == [
+        "There is no image for sqlrunner:v1 here yet; `jobrunner run` builds it first, which takes minutes."
+    ]
+    with pytest.raises(LocalProblem, match="no image for stata-mp:v1 here, and no recipe") as problem:
+        check_recipes(actions, images)
+    assert problem.value.word == "image_missing"
+    check_recipes(actions, {})
 
 
 def test_without_an_engine_plan_answers_and_run_says_what_to_do(tmp_path: Path) -> None:

@@ -77,6 +77,20 @@ def test_a_broken_repository_is_no_folder_without_git(tmp_path: Path) -> None:
         study_files(tmp_path, OUTPUTS)
 
 
+def test_a_program_that_the_settings_of_the_repository_name_is_not_started(tmp_path: Path) -> None:
+    marker, monitor = tmp_path / "it-ran", tmp_path / "monitor"
+    monitor.write_text(f"#!/bin/sh\ntouch {marker}\n")
+    monitor.chmod(0o755)
+    root = tmp_path / "study"
+    write(root, {"a.py": "1"})
+    commit(root)
+    subprocess.run([*GIT, "-C", str(root), "config", "core.fsmonitor", str(monitor)], check=True)
+    assert paths(root) == {"a.py"}
+    assert not marker.exists()
+    subprocess.run([*GIT, "-C", str(root), "ls-files", "--others"], check=True)
+    assert marker.exists(), "twin: git itself would have started it"
+
+
 def test_links_inside_stay_and_links_outside_are_refused(tmp_path: Path) -> None:
     write(tmp_path, {"data/a.csv": "1"})
     (tmp_path / "short").symlink_to("data")
