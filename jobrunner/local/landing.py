@@ -6,6 +6,7 @@ import shutil
 import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +44,29 @@ def land(root: Path, files: Sequence[CollectedFile]) -> None:
         raise OutputsRefused([("", str(found))]) from found
     finally:
         os.close(root_fd)
+
+
+def why_blocked(root: Path, pattern: str) -> str | None:
+    """Why nothing that `pattern` matches could land below `root`, as far as its parts before a `*` tell.
+
+    It is the end of a sentence about the output; None when nothing is in the way.
+    """
+    why = why_not_there(pattern)
+    if why is not None:
+        return why
+    parts = pattern.split("/")
+    plain = list(takewhile(lambda part: "*" not in part, parts))
+    root_fd = os.open(root, OPEN_FOLDER)
+    try:
+        # A part with `*` stands for a name that is not there yet.
+        _look(root_fd, "/".join(parts[: len(plain) + 1]))
+    except _InTheWay as found:
+        return str(found)
+    except OSError as error:
+        return f"its place cannot be looked at ({error.strerror})"
+    finally:
+        os.close(root_fd)
+    return None
 
 
 def remove_stale(

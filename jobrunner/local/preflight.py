@@ -8,7 +8,7 @@ from jobrunner.dummy_data import warnings_for
 from jobrunner.executors.docker_copy import CopyExecutor, LocalImage
 from jobrunner.executors.image_build import ImageError
 from jobrunner.executors.images import ensure, names
-from jobrunner.local.places import why_not_there
+from jobrunner.local.landing import why_blocked
 from jobrunner.local.problems import LocalProblem
 from jobrunner.local.situation import find_images
 from jobrunner.local.study_files import StudyFiles
@@ -26,7 +26,7 @@ def check_actions(actions: Iterable[Action], study: StudyFiles) -> None:
     """Raises LocalProblem (not_supported, no_dummy_data), a line for each action that could not run here."""
     listed = list(actions)
     faults = (
-        ("not_supported", [*map(_unsupported, listed), *map(_out_of_place, listed)]),
+        ("not_supported", [*map(_unsupported, listed), *(_out_of_place(action, study) for action in listed)]),
         ("no_dummy_data", [_without_dummy_data(action, study) for action in listed]),
     )
     for word, lines in faults:
@@ -96,9 +96,9 @@ def _unsupported(action: Action) -> str | None:
     return None
 
 
-def _out_of_place(action: Action) -> str | None:
+def _out_of_place(action: Action, study: StudyFiles) -> str | None:
     for pattern, _level in action.patterns():
-        why = why_not_there(pattern)
+        why = why_blocked(study.root, pattern)
         if why is not None:
             return (
                 f"The output `{pattern}` of action `{action.id}` cannot come into the work tree: {why}. "

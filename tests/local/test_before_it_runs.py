@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from jobrunner.local.hashing import hash_files
+from jobrunner.local.landing import why_blocked
 from jobrunner.local.planning import steps, wish
 from jobrunner.local.preflight import check_actions, check_recipes, dummy_file, dummy_warnings, to_build
 from jobrunner.local.problems import LocalProblem
@@ -105,6 +106,21 @@ def test_an_output_among_the_files_of_git_or_our_records_is_told(tmp_path: Path,
         check_actions([found.pipeline.actions["model"]], found.study)
     assert problem.value.word == "not_supported"
     assert f"The output `{place}` of action `model` cannot come into the work tree" in problem.value.message
+
+
+@pytest.mark.parametrize("place", ["short/t.csv", "short/*.csv", "short/deep*/t.csv", "file/t.csv", "dummy"])
+def test_an_output_behind_a_link_or_a_file_is_told(tmp_path: Path, place: str) -> None:
+    (tmp_path / "short").symlink_to("dummy")
+    (tmp_path / "file").touch()
+    text = PIPELINE.format(dummy="").replace("output/t.csv", "output/x*.csv")
+    found = situation(tmp_path, text=text)
+    model = found.pipeline.actions["model"]
+    check_actions([model], found.study)
+    assert why_blocked(tmp_path, place) is not None
+    if place.endswith(".csv"):
+        found = situation(tmp_path, text=text.replace("output/x*.csv", place))
+        with pytest.raises(LocalProblem, match=r"cannot come into the work tree: .* is a link or a file"):
+            check_actions([found.pipeline.actions["model"]], found.study)
 
 
 def test_a_reusable_action_that_cannot_be_had_is_told(tmp_path: Path) -> None:

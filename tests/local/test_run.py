@@ -133,9 +133,10 @@ def test_nothing_is_written_through_a_link(study: Study, tmp_path: Path) -> None
     (root / "output").symlink_to(outside)
     done = jobrunner(root, "run", "one")
     assert done.status == 1
+    assert done.ran == [], "it is told before anything starts"
     assert (
-        "one: failed (outputs_refused): Output `output/one.csv` was refused: `output` in the work tree"
-        in (done.out)
+        "The output `output/one.csv` of action `one` cannot come into the work tree: `output` in the work"
+        in done.err
     )
     assert (outside / "one.csv").read_text() == "precious"
 
