@@ -1,12 +1,16 @@
 """What libyaml says about text that is not YAML, in words for the person who wrote it."""
 
 import re
+from collections.abc import Iterator
 
 from yaml import MarkedYAMLError, YAMLError
 
 from jobrunner.pipeline.wording import plain
 
 _GENERAL_HINT = "Check quotes, colons and indentation just above."
+
+#: How much of the text above is looked at for the lines that a message names.
+_MOST_LOOKED_AT = 100_000
 
 _LINE_END = re.compile("\r\n|\r|\n")
 
@@ -55,13 +59,13 @@ def _indented_otherwise(error: MarkedYAMLError, text: str) -> str:
         return ""
     deeper = [
         (_indent(line), -number)
-        for number, line in enumerate(_LINE_END.split(text[: here.index])[: here.line], start=1)
-        if number > start.line and _holds_something(line) and _indent(line) > here.column
+        for number, line in _lines_above(text, here.index, here.line)
+        if number > start.line and _indent(line) > here.column
     ]
     levels = f"line {start.line + 1} begins after {start.column}"
     if deeper:
-        level, number = min(deeper)
-        levels += f", line {-number} after {level}"
+        level, below = min(deeper)
+        levels += f", line {-below} after {level}"
     return (
         f"line {here.line + 1} begins after {_spaces(here.column)}, which fits no line above it: {levels}. "
         "Give it as many spaces as the lines have that it stands beside."
@@ -74,7 +78,7 @@ def _indented_deeper(error: MarkedYAMLError, text: str) -> str:
     if here is None:
         return ""
     key = _before(text, here.index)
-    above, number = _line_above(text, here.index, here.line)
+    number, above = next(_lines_above(text, here.index, here.line), (0, ""))
     deep, level = _indent(key), _indent(above)
     if deep <= level or ": " not in above:
         return ""
@@ -90,17 +94,17 @@ def _before(text: str, index: int) -> str:
     return text[start:index]
 
 
-def _line_above(text: str, index: int, line: int) -> tuple[str, int]:
-    """The nearest line above that holds more than space and a comment, and its number from 1."""
-    lines = _LINE_END.split(text[: index - len(_before(text, index))])[:line]
-    for number in range(len(lines), 0, -1):
-        if _holds_something(lines[number - 1]):
-            return lines[number - 1], number
-    return "", 0
+def _lines_above(text: str, index: int, line: int) -> Iterator[tuple[int, str]]:
+    """Number, from 1, and text of the whole lines above this place that hold more than space and a comment.
 
-
-def _holds_something(line: str) -> bool:
-    return bool(line.strip()) and not line.lstrip().startswith("#")
+    The nearest comes first; those further up than _MOST_LOOKED_AT characters are left out.
+    """
+    end = index - len(_before(text, index))
+    first = max(0, end - _MOST_LOOKED_AT)
+    *lines, _ = _LINE_END.split(text[first:end])
+    for above, found in enumerate(reversed(lines if first == 0 else lines[1:])):
+        if found.strip() and not found.lstrip().startswith("#"):
+            yield line - above, found
 
 
 def _indent(line: str) -> int:

@@ -146,7 +146,19 @@ def test_from_nothing_to_a_finished_dummy_run(
     assert "extract: up to date" in last["jobrunner run extract"]
     assert "Nothing to run" in last["jobrunner run run_all --jobs 4"]
     assert "python:v2" in last["jobrunner images list"]
+    # The study's own page shows the same way once more.
+    said_again = the_commands_of_its_page(terminal, "python")
+    assert "Nothing to run" in said_again["jobrunner run run_all"]
     assert left_behind(engine, terminal.folder) == []
+
+
+def the_commands_of_its_page(terminal: Terminal, template: str) -> dict[str, str]:
+    """Run what the README of a template shows, in a study made of it; what each command printed."""
+    made_up = {path: path.read_bytes() for path in (terminal.folder / "dummy").glob("*.csv")}
+    said = {command.text: terminal.run(command) for command in to_run(READMES[template])}
+    # What the page tells to write the rows anew writes those that are there.
+    assert {path: path.read_bytes() for path in made_up} == made_up
+    return said
 
 
 STUDY = {
@@ -227,18 +239,14 @@ def test_the_language_is_checked_as_the_page_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.docker
-@pytest.mark.parametrize("template", templates.TEMPLATES)
-def test_the_commands_of_a_template(
-    engine: Any, python_v2_image: str, r_v2_image: str, sqlrunner_v1_image: str, tmp_path: Path, template: str
+@pytest.mark.parametrize("template", sorted(READMES.keys() - {"python"}))
+def test_the_commands_of_another_template(
+    engine: Any, r_v2_image: str, sqlrunner_v1_image: str, tmp_path: Path, template: str
 ) -> None:
-    del python_v2_image, r_v2_image, sqlrunner_v1_image
+    del r_v2_image, sqlrunner_v1_image
     terminal = Terminal(tmp_path, home=tmp_path)
     terminal.run(Shown(f"jobrunner init {template} study"))
     terminal.run(Shown("cd study"))
-    made_up = {path: path.read_bytes() for path in (terminal.folder / "dummy").glob("*.csv")}
-    said = {command.text: terminal.run(command) for command in to_run(READMES[template])}
-    assert " succeeded." in said["jobrunner run run_all"]
-    assert "did not" not in said["jobrunner run run_all"]
-    # What the page tells to write the rows anew writes those that are there.
-    assert {path: path.read_bytes() for path in made_up} == made_up
+    said = the_commands_of_its_page(terminal, template)
+    assert " succeeded.\n" in said["jobrunner run run_all"]
     assert left_behind(engine, terminal.folder) == []
