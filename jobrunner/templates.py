@@ -15,7 +15,7 @@ TEMPLATES: Final = MappingProxyType(
 # What every study gets beside its template: editor, git and workflow settings.
 _FOR_ALL: Final = "every-study"
 # What running a template in its place leaves behind.
-_LEFT_OUT: Final = frozenset({"output", "__pycache__"})
+_LEFT_OUT: Final = frozenset({"output", "__pycache__", ".jobrunner", ".pytest_cache"})
 
 
 class TemplateProblem(Exception):

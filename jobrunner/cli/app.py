@@ -8,6 +8,7 @@ import typer
 
 from jobrunner import __version__
 from jobrunner.cli.errors import Stop
+from jobrunner.cli.printable import printable_lines
 
 app = typer.Typer(
     name="jobrunner",
@@ -142,5 +143,5 @@ def main(words: list[str]) -> None:
     try:
         app(words)
     except Stop as stop:
-        print(f"jobrunner: {stop}", file=sys.stderr)
+        print(f"jobrunner: {printable_lines(str(stop))}", file=sys.stderr)
         sys.exit(stop.status)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jobrunner.local.planning import Step, Wish
     from jobrunner.local.problems import LocalProblem
     from jobrunner.local.situation import Situation
-    from jobrunner.pipeline import Pipeline
+    from jobrunner.pipeline import Action, Pipeline
 
 _DOING: Final = {"run": "runs", "maybe": "may run", "up_to_date": "up to date"}
 
@@ -40,7 +40,7 @@ def run(
     folder: Folder = Path(),
 ) -> None:
     """Run actions on this machine, on dummy data, as a data centre would; only those that must run."""
-    from jobrunner.cli.run_display import display, printable_lines
+    from jobrunner.cli.run_display import display
     from jobrunner.executors.base import EngineError, SandboxRefused
     from jobrunner.local.problems import LocalProblem
 
@@ -54,13 +54,13 @@ def run(
             shown.say_notes()
             shown.say(_summary(outcomes))
     except LocalProblem as problem:
-        raise Stop(printable_lines(_told(problem, folder))) from problem
+        raise Stop(_told(problem, folder)) from problem
     except (EngineError, SandboxRefused) as error:
-        raise Stop(printable_lines(_engine_help(str(error)))) from error
+        raise Stop(_engine_help(str(error))) from error
     except OSError as error:
         raise Stop(f"A file could not be read or written: {error}.") from error
     except KeyboardInterrupt:
-        print("jobrunner: stopped; nothing of what ran was kept.", file=sys.stderr)
+        print("jobrunner: stopped; what had succeeded stays, and nothing else is kept.", file=sys.stderr)
         raise typer.Exit(130) from None
     if not all(outcome.succeeded for outcome in outcomes):
         raise typer.Exit(1)
@@ -74,8 +74,8 @@ def plan(
     folder: Folder = Path(),
 ) -> None:
     """Tell what `jobrunner run` would run, in which order, and why; and what is up to date, and why."""
-    from jobrunner.cli.run_display import Notes, printable, printable_lines
     from jobrunner.local.planning import steps, wish
+    from jobrunner.local.preflight import check_actions, check_recipes, to_build
     from jobrunner.local.problems import LocalProblem
     from jobrunner.local.situation import look, read_pipeline
 
@@ -87,12 +87,25 @@ def plan(
         names = _images_of(pipeline, wished, codes)
         situation = look(root, pipeline, _images_if_any(root, names), codes)
         planned = steps(situation, wished)
-        warnings = _warnings(situation, wished)
+        to_run = _to_run(situation, planned)
+        warnings = (*_warnings(situation, wished), *to_build(to_run, situation.images))
     except LocalProblem as problem:
-        raise Stop(printable_lines(_told(problem, folder))) from problem
+        raise Stop(_told(problem, folder)) from problem
     if json:
         print(json_format.dumps(_as_data(planned, warnings), ensure_ascii=True))
-        return
+    else:
+        _show(planned, warnings)
+    try:
+        check_actions(to_run, situation.study)
+        check_recipes(to_run, situation.images)
+    except LocalProblem as problem:
+        raise Stop(_told(problem, folder)) from problem
+
+
+def _show(planned: "list[Step]", warnings: tuple[str, ...]) -> None:
+    from jobrunner.cli.printable import printable
+    from jobrunner.cli.run_display import Notes
+
     for warning in warnings:
         print(printable(warning), file=sys.stderr)
     notes = Notes()
@@ -124,7 +137,7 @@ def _run(
             for warning in _warnings(situation, wished):
                 shown.say(warning)
             planned = steps(situation, wished)
-            to_run = [situation.code(step.action).action for step in planned if step.doing != "up_to_date"]
+            to_run = _to_run(situation, planned)
             if not to_run:
                 for step in planned:
                     shown.up_to_date(step.action, step.verdict)
@@ -136,6 +149,10 @@ def _run(
                 return run_all_of(bench, situation, wished, places(executor, jobs), shown)
     finally:
         executor.close()
+
+
+def _to_run(situation: "Situation", planned: "list[Step]") -> "list[Action]":
+    return [situation.code(step.action).action for step in planned if step.doing != "up_to_date"]
 
 
 def _summary(outcomes: "list[Outcome]") -> str:

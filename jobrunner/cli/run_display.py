@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from jobrunner.cli.printable import printable
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
@@ -15,19 +17,6 @@ if TYPE_CHECKING:
 
 _MOST_OUTPUTS: Final = 5
 _MOST_ACTIONS: Final = 5
-
-
-def printable(text: str) -> str:
-    """The text without signs that a terminal would obey: what a job or a file name says is not trusted."""
-    return "".join(
-        sign if sign.isprintable() or sign == "\t" else sign.encode("unicode_escape").decode("ascii")
-        for sign in text
-    )
-
-
-def printable_lines(text: str) -> str:
-    """The same for a text of several lines."""
-    return "\n".join(printable(line) for line in text.splitlines())
 
 
 class Notes:

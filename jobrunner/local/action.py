@@ -95,7 +95,8 @@ class _Attempt:
             self._bench.check_wanted()
             raise _Failed(fault.reason, fault.message, done.status)
         collection, report = self._collect(run, uid, gid)
-        return self._keep(image, collection, report, done, time.monotonic() - began)
+        with self._bench.landing:
+            return self._keep(image, collection, report, done, time.monotonic() - began)
 
     def failure(self, failed: _Failed, seconds: float) -> Outcome:
         """What the person is told; the log is kept with the reason at its end."""
@@ -212,12 +213,6 @@ class _Attempt:
                     untouched=self._filled.untouched,
                     kept=coming.put,
                 )
-            require_free(
-                {"outputs": self._owned_by_others()},
-                self._action.id,
-                [file.path for file in collection.files],
-                self._situation.pipeline.actions.keys(),
-            )
         except OutputsMissing as missing:
             raise _Failed("outputs_missing", "\n".join(missing.sentences()), 0) from missing
         except OutputsRefused as refused:
@@ -237,14 +232,20 @@ class _Attempt:
     def _keep(
         self, image: LocalImage, collection: Collection, report: Report, done: Exit, seconds: float
     ) -> Outcome:
-        """Let the outputs land and remember on what they were made."""
+        """Let the outputs land and remember on what they were made. One action at a time."""
         situation, action = self._situation, self._action
         before, _why = situation.remembered(action.id)
         self._bench.check_wanted()
-        if before is not None:
-            # Until the new record is there: outputs of two runs may lie side by side.
-            situation.state.write(before.failed("interrupted"))
         try:
+            require_free(
+                {"outputs": self._owned_by_others()},
+                action.id,
+                [file.path for file in collection.files],
+                situation.pipeline.actions.keys(),
+            )
+            if before is not None:
+                # Until the new record is there: outputs of two runs may lie side by side.
+                situation.state.write(before.failed("interrupted"))
             land(situation.root, collection.files)
         except OutputsRefused as refused:
             raise _Failed("outputs_refused", "\n".join(refused.sentences()), 0) from refused
@@ -272,7 +273,12 @@ class _Attempt:
         checked = {one.path: one for one in report.files}
         named = self._code.named
         # What the container saw, whatever the work tree holds by now.
-        hashes = {path: digest for path, digest in self._filled.hashes.items() if path in self._code.hashes}
+        outputs = {file.path: file.sha256 for file in collection.files}
+        hashes = {
+            path: digest
+            for path, digest in self._filled.hashes.items()
+            if path in self._code.hashes and path not in outputs
+        }
         return Record(
             action=action.id,
             image=image_name(action),
@@ -283,7 +289,7 @@ class _Attempt:
             inputs=self._inputs,
             named={path: digest for path, digest in hashes.items() if path in named},
             others={path: digest for path, digest in hashes.items() if path not in named},
-            outputs={file.path: file.sha256 for file in collection.files},
+            outputs=outputs,
             levels={file.path: file.level for file in collection.files},
             refused={
                 file.path: str(verdict["message"])

@@ -31,6 +31,8 @@ class Bench:
     launcher: Launcher
     limits: Limits
     label: str
+    # Held from the look at who owns a path until the record says that it is owned.
+    landing: threading.Lock = field(default_factory=threading.Lock)
     _stopping: threading.Event = field(default_factory=threading.Event)
     _running: dict[str, ActionRun] = field(default_factory=dict)
     _uids: list[int] = field(default_factory=lambda: list(JOB_UIDS[:-1]))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from jobrunner.local.hashing import hash_files
+from jobrunner.local.hashing import hash_study
 from jobrunner.local.problems import LocalProblem
 from jobrunner.local.study_files import StudyFiles, all_files
 from jobrunner.pipeline import Action
@@ -57,7 +57,7 @@ def reusable_codes(actions: Iterable[Action], fresh: frozenset[str]) -> dict[str
                 faults.append(f"{problem.id}: {problem.message}")
                 continue
             files = all_files(local.folder)
-            hashes = hash_files(local.folder, files.kinds)
+            hashes = hash_study(files, files.kinds)
             # Another commit of it is another program, whatever its command names.
             found[action.id] = Code(local.action, files, hashes, frozenset(hashes))
     except (GitUnusable, OSError, ValueError) as error:

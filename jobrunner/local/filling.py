@@ -6,11 +6,12 @@ What is copied is hashed on the way, so that the record of the action says what 
 import hashlib
 import os
 import stat
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from jobrunner.local.hashing import with_kind
 from jobrunner.local.study_files import StudyFiles
 from jobrunner.privacy.beneath import OPEN_FILE, OPEN_FOLDER, open_beneath
 from jobrunner.privacy.outputs import Untouched
@@ -29,7 +30,7 @@ class FileChanged(Exception):
 
 @dataclass(slots=True)
 class Filled:
-    """`hashes`: sha256 of each file of the study that was copied. `untouched`: what each file looked like."""
+    """`hashes`: as of `hash_study`, of each file that was copied. `untouched`: what each file looked like."""
 
     hashes: dict[str, str] = field(default_factory=dict)
     untouched: dict[str, Untouched] = field(default_factory=dict)
@@ -50,7 +51,7 @@ def fill(
     Raises FileChanged, OSError.
     """
     filled = Filled()
-    over = {*inputs, *_parents(inputs), *output_folders, *_parents(output_folders)}
+    over = hidden(study.kinds, inputs, output_folders)
     folder.mkdir(parents=True, mode=0o700)
     root_fd, tree_fd = os.open(study.root, OPEN_FOLDER), os.open(tree, OPEN_FOLDER)
     try:
@@ -62,13 +63,14 @@ def fill(
                 raise FileChanged(f"{path} is not what its action wrote. Run again.")
         links: list[str] = []
         for path, kind in study.kinds.items():
-            if path in over or any(parent in inputs for parent in _parents([path])):
+            if path in over:
                 continue
             _make_folder(folder, path.rpartition("/")[0], made)
             if kind is EntryKind.LINK:
                 links.append(path)
             else:
-                filled.hashes[path] = _copy(root_fd, path, folder / path, _MODES[kind], filled)
+                digest = _copy(root_fd, path, folder / path, _MODES[kind], filled)
+                filled.hashes[path] = with_kind(digest, kind)
         # Last, so that no file can be written through one.
         for path in links:
             filled.hashes[path] = _link(root_fd, path, folder / path)
@@ -79,6 +81,14 @@ def fill(
         _give(folder, owner)
     folder.chmod(_FOLDER_MODE)
     return filled
+
+
+def hidden(paths: Iterable[str], inputs: Collection[str], output_folders: Collection[str]) -> frozenset[str]:
+    """Those of `paths` that an action does not see, since an input or an output folder lies over them."""
+    over = {*inputs, *_parents(inputs), *output_folders, *_parents(output_folders)}
+    return frozenset(
+        path for path in paths if path in over or any(parent in inputs for parent in _parents([path]))
+    )
 
 
 def _parents(paths: Collection[str]) -> Iterator[str]:

@@ -6,7 +6,22 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
+from jobrunner.local.study_files import StudyFiles
 from jobrunner.privacy.beneath import OPEN_FOLDER, open_beneath
+from jobrunner.study.tree import EntryKind
+
+
+def hash_study(study: StudyFiles, paths: Iterable[str]) -> dict[str, str]:
+    """As `hash_files`, for files of a study: there a file that may be executed is another one."""
+    found = hash_files(study.root, paths)
+    return {path: with_kind(digest, study.kinds[path]) for path, digest in found.items()}
+
+
+def with_kind(digest: str, kind: EntryKind) -> str:
+    """The hash of a file of a study, from that of its content."""
+    if kind is not EntryKind.PROGRAM:
+        return digest
+    return hashlib.sha256(b"program\0" + digest.encode("ascii")).hexdigest()
 
 
 def hash_files(root: Path, paths: Iterable[str]) -> dict[str, str]:

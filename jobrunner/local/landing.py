@@ -6,10 +6,12 @@ import shutil
 import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
 from jobrunner.local.hashing import hash_files
+from jobrunner.local.places import why_not_there
 from jobrunner.pipeline.patterns import PatternSet
 from jobrunner.privacy import durable
 from jobrunner.privacy.alike import shown
@@ -22,8 +24,8 @@ _MODE: Final = 0o644
 def land(root: Path, files: Sequence[CollectedFile]) -> None:
     """Move the collected files to their paths below `root`.
 
-    All places are looked at before the first one is written. Raises OutputsRefused when one is, or lies
-    behind, a link or something else that is not ours to remove; OSError.
+    All places are looked at before the first one is written. Raises OutputsRefused when one is git's or our
+    own, or is, or lies behind, a link or something else that is not ours to remove; OSError.
     """
     root_fd = os.open(root, OPEN_FOLDER)
     try:
@@ -44,6 +46,29 @@ def land(root: Path, files: Sequence[CollectedFile]) -> None:
         os.close(root_fd)
 
 
+def why_blocked(root: Path, pattern: str) -> str | None:
+    """Why nothing that `pattern` matches could land below `root`, as far as its parts before a `*` tell.
+
+    It is the end of a sentence about the output; None when nothing is in the way.
+    """
+    why = why_not_there(pattern)
+    if why is not None:
+        return why
+    parts = pattern.split("/")
+    plain = list(takewhile(lambda part: "*" not in part, parts))
+    root_fd = os.open(root, OPEN_FOLDER)
+    try:
+        # A part with `*` stands for a name that is not there yet.
+        _look(root_fd, "/".join(parts[: len(plain) + 1]))
+    except _InTheWay as found:
+        return str(found)
+    except OSError as error:
+        return f"its place cannot be looked at ({error.strerror})"
+    finally:
+        os.close(root_fd)
+    return None
+
+
 def remove_stale(
     root: Path,
     before: Mapping[str, str],
@@ -53,11 +78,12 @@ def remove_stale(
 ) -> list[str]:
     """Remove outputs of an earlier run (path to sha256) that the new one did not write; returns what stays.
 
-    One that was changed by hand since, that is a file of the study, or that no pattern of `patterns` matches,
-    is not touched.
+    One that was changed by hand since, that is a file of the study, that no pattern of `patterns` matches, or
+    that lies where no output may, is not touched.
     """
     wanted = PatternSet(patterns)
     gone = [path for path in before if path not in now and path not in study and wanted.matching(path)]
+    gone = [path for path in gone if why_not_there(path) is None]
     found = hash_files(root, gone)
     kept = []
     root_fd = os.open(root, OPEN_FOLDER)
@@ -79,6 +105,9 @@ class _InTheWay(Exception):
 
 def _look(root_fd: int, path: str) -> None:
     """Raise _InTheWay when the place of `path` cannot be used. Nothing is made."""
+    why = why_not_there(path)
+    if why is not None:
+        raise _InTheWay(why)
     folder_fd = os.dup(root_fd)
     try:
         walked: list[str] = []

@@ -2,33 +2,75 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from jobrunner.pipeline import matches
 
+# As many links in a row as Linux follows.
+_MAX_HOPS: Final = 40
+
 
 def named_files(
-    argv: Sequence[str], config: Mapping[str, Any] | None, files: Iterable[str]
+    argv: Sequence[str],
+    config: Mapping[str, Any] | None,
+    files: Iterable[str],
+    links: Mapping[str, str] = MappingProxyType({}),
 ) -> frozenset[str]:
     """Those of `files` that a word, the value of `--option=value`, or a text in `config` names.
 
     A folder names all that is in it; `*` stands for anything within one folder, as in output patterns; after
-    `-m` a module `a.b` is `a/b.py`.
+    `-m` a module `a.b` is `a/b.py`. `links`: those of `files` that are links, with the text of each; whoever
+    names one also names what it leads to, within the study.
     """
-    known = sorted(files)
-    whole = frozenset(known)
+    whole = frozenset(files)
     found: set[str] = set()
-    for word in {*_words(argv), *_texts(config)}:
-        path = _plain(word)
-        if path is None:
-            continue
-        if path in whole:
-            found.add(path)
-        elif "*" in path:
-            found.update(one for one in known if matches(path, one))
-        else:
-            found.update(one for one in known if one.startswith(f"{path}/"))
+    ahead = {path for word in {*_words(argv), *_texts(config)} if (path := _plain(word)) is not None}
+    followed: set[str] = set()
+    while ahead:
+        path = ahead.pop()
+        followed.add(path)
+        passed, end = _follow(path, links)
+        meant = _meant(end, whole) if end else frozenset()
+        found |= whole & (passed | meant)
+        ahead |= (meant & links.keys()) - followed
     return frozenset(found)
+
+
+def _meant(path: str, files: frozenset[str]) -> frozenset[str]:
+    """The files that a path means on whose way is no link."""
+    if path in files:
+        return frozenset({path})
+    if "*" in path:
+        return frozenset(one for one in files if matches(path, one))
+    return frozenset(one for one in files if one.startswith(f"{path}/"))
+
+
+def _follow(path: str, links: Mapping[str, str]) -> tuple[set[str], str]:
+    """The links on the way of `path`, and where it ends; "" when it leaves the study or does not end."""
+    here: list[str] = []
+    ahead = path.split("/")[::-1]
+    passed: set[str] = set()
+    hops = 0
+    while ahead:
+        part = ahead.pop()
+        if part in ("", "."):
+            continue
+        if part == "..":
+            if not here:
+                return passed, ""
+            here.pop()
+            continue
+        step = "/".join([*here, part])
+        if step not in links:
+            here.append(part)
+            continue
+        hops += 1
+        if hops > _MAX_HOPS or links[step].startswith("/"):
+            return passed, ""
+        passed.add(step)
+        ahead += links[step].split("/")[::-1]
+    return passed, "/".join(here)
 
 
 def _words(argv: Sequence[str]) -> Iterator[str]:

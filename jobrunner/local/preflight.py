@@ -1,13 +1,14 @@
 """What must be there before the first action starts; everything that is missing is told at once."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
 from jobrunner.dummy_data import warnings_for
 from jobrunner.executors.docker_copy import CopyExecutor, LocalImage
 from jobrunner.executors.image_build import ImageError
-from jobrunner.executors.images import ensure
+from jobrunner.executors.images import ensure, names
+from jobrunner.local.landing import why_blocked
 from jobrunner.local.problems import LocalProblem
 from jobrunner.local.situation import find_images
 from jobrunner.local.study_files import StudyFiles
@@ -24,10 +25,45 @@ _FILES: Final = (EntryKind.FILE, EntryKind.PROGRAM)
 def check_actions(actions: Iterable[Action], study: StudyFiles) -> None:
     """Raises LocalProblem (not_supported, no_dummy_data), a line for each action that could not run here."""
     listed = list(actions)
-    for word, fault in (("not_supported", _unsupported), ("no_dummy_data", _without_dummy_data)):
-        found = [line for action in listed if (line := fault(action, study))]
+    faults = (
+        ("not_supported", [*map(_unsupported, listed), *(_out_of_place(action, study) for action in listed)]),
+        ("no_dummy_data", [_without_dummy_data(action, study) for action in listed]),
+    )
+    for word, lines in faults:
+        found = [line for line in lines if line]
         if found:
             raise LocalProblem(word, "\n".join(found))
+
+
+def check_recipes(actions: Iterable[Action], images: Mapping[str, LocalImage | None]) -> None:
+    """Raises LocalProblem (image_missing), a line for each image that is missing and cannot be built.
+
+    `images`: as of `find_images`. One that is not among them was not looked for.
+    """
+    known = names()
+    faults = [
+        f"There is no image for {name} here, and no recipe for it. There are recipes for {', '.join(known)}; "
+        "`jobrunner images import` brings others."
+        for name in _missing(actions, images)
+        if name not in known
+    ]
+    if faults:
+        raise LocalProblem("image_missing", "\n".join(faults))
+
+
+def to_build(actions: Iterable[Action], images: Mapping[str, LocalImage | None]) -> list[str]:
+    """A sentence for each image that is missing and will be built."""
+    known = names()
+    return [
+        f"There is no image for {name} here yet; `jobrunner run` builds it first, which takes minutes."
+        for name in _missing(actions, images)
+        if name in known
+    ]
+
+
+def _missing(actions: Iterable[Action], images: Mapping[str, LocalImage | None]) -> list[str]:
+    wanted = {image_name(action) for action in actions}
+    return sorted(name for name in wanted if name in images and images[name] is None)
 
 
 def require_images(
@@ -37,9 +73,10 @@ def require_images(
 
     Raises LocalProblem (image_missing).
     """
-    wanted = {image_name(action) for action in actions}
-    found = find_images(executor, wanted)
-    missing = sorted(name for name in wanted if found[name] is None)
+    listed = list(actions)
+    found = find_images(executor, {image_name(action) for action in listed})
+    check_recipes(listed, found)
+    missing = _missing(listed, found)
     faults = []
     for name in missing:
         try:
@@ -53,10 +90,20 @@ def require_images(
     return {name: image for name, image in found.items() if image is not None}
 
 
-def _unsupported(action: Action, study: StudyFiles) -> str | None:
-    del study
+def _unsupported(action: Action) -> str | None:
     if is_too_long(action, action.command()):
         return f"The command of action `{action.id}`, with its config, is too long to be started (PS036)."
+    return None
+
+
+def _out_of_place(action: Action, study: StudyFiles) -> str | None:
+    for pattern, _level in action.patterns():
+        why = why_blocked(study.root, pattern)
+        if why is not None:
+            return (
+                f"The output `{pattern}` of action `{action.id}` cannot come into the work tree: {why}. "
+                "Give it another path."
+            )
     return None
 
 

@@ -34,7 +34,7 @@ def run_all_of(
     """Run what must run, `places` at once; returns an outcome for each action that ran or could not.
 
     An action whose need failed does not run; all others do. When this is interrupted every container is ended
-    and nothing of what ran is kept; KeyboardInterrupt goes on to the caller.
+    and nothing of what was running is kept; KeyboardInterrupt goes on to the caller.
     """
     schedule = _Schedule(bench, situation, wished, listener)
     with ThreadPoolExecutor(places, thread_name_prefix="action") as pool:

@@ -7,15 +7,16 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from jobrunner.local.code import Code
-from jobrunner.local.hashing import hash_files
+from jobrunner.local.filling import hidden
+from jobrunner.local.hashing import hash_files, hash_study
 from jobrunner.local.named import named_files
 from jobrunner.local.problems import LocalProblem, PipelineInvalid
 from jobrunner.local.records import Record, RecordUnreadable
 from jobrunner.local.staleness import Present, Verdict, judge
 from jobrunner.local.state import State
-from jobrunner.local.study_files import StudyFiles, study_files
+from jobrunner.local.study_files import StudyFiles, link_targets, study_files
 from jobrunner.pipeline import Action, PatternSet, Pipeline, load
-from jobrunner.pipeline.starting import image_name
+from jobrunner.pipeline.starting import image_name, output_folders
 from jobrunner.pipeline.text import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _NAMES: Final = ("jobrunner/", "ghcr.io/opensafely-core/")
 class Situation:
     """`images`: image name with version to what the engine has of it; None where it has none or is away.
 
-    `study_hashes`: sha256 of every file of the study but project.yaml and outputs. `reusable`: the code of
+    `study_hashes`: hash of every file of the study but project.yaml. `reusable`: the code of
     actions that do not run the study's.
     """
 
@@ -48,7 +49,7 @@ class Situation:
         if name in self.reusable:
             return self.reusable[name]
         action = self.pipeline.actions[name]
-        named = named_files(action.argv, action.config, self.study_hashes)
+        named = named_files(action.argv, action.config, self.study_hashes, link_targets(self.study))
         return Code(action, self.study, self.study_hashes, named)
 
     def with_images(self, images: "Mapping[str, LocalImage]") -> "Situation":
@@ -92,16 +93,21 @@ class Situation:
     def _present(self, code: Code, record: Record | None) -> Present:
         action = code.action
         image = self.images.get(image_name(action))
+        inputs = self.inputs_of(action)
+        outputs = record.outputs if record is not None else {}
+        # Its own outputs are compared as such, whether git tracks them or not.
+        unseen = {*outputs, *hidden(code.hashes, inputs, _folders(action))}
+        seen = {path: digest for path, digest in code.hashes.items() if path not in unseen}
         return Present(
             image=image_name(action),
             image_id=image.id if image is not None else None,
             argv=action.command(),
             patterns=action.patterns(),
             needs=tuple(dict.fromkeys(action.needs)),
-            inputs=self.inputs_of(action),
-            named={path: code.hashes[path] for path in code.named},
-            others={path: digest for path, digest in code.hashes.items() if path not in code.named},
-            outputs=hash_files(self.root, record.outputs if record is not None else ()),
+            inputs=inputs,
+            named={path: digest for path, digest in seen.items() if path in code.named},
+            others={path: digest for path, digest in seen.items() if path not in code.named},
+            outputs=hash_files(self.root, outputs),
         )
 
 
@@ -132,8 +138,12 @@ def look(
         study = study_files(root, outputs)
     except OSError as error:
         raise LocalProblem("no_study", f"{root} cannot be read ({error.strerror}).") from error
-    of_interest = [path for path in study.kinds if path != PIPELINE_FILE and not outputs.matching(path)]
-    return Situation(root, pipeline, study, hash_files(root, of_interest), images, State(root), reusable)
+    of_interest = [path for path in study.kinds if path != PIPELINE_FILE]
+    return Situation(root, pipeline, study, hash_study(study, of_interest), images, State(root), reusable)
+
+
+def _folders(action: Action) -> tuple[str, ...]:
+    return tuple(output_folders(pattern for pattern, _level in action.patterns()))
 
 
 def find_images(executor: "CopyExecutor", names: set[str]) -> "dict[str, LocalImage | None]":

@@ -26,6 +26,7 @@ _OURS: Final = frozenset({STATE_FOLDER, ".git"})
 _OF_TOOLS: Final = frozenset({"metadata"})
 _LIMITS: Final = Limits()
 _GIT_SECONDS: Final = 60
+_GITLINK: Final = b"160000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +49,11 @@ def study_files(root: Path, outputs: PatternSet) -> StudyFiles:
         warnings.append(
             "This folder is not in git, so every file in it counts as part of the study, but for outputs."
         )
-        tracked, others = frozenset(), _walked(root)
+        tracked, others = {}, _walked(root)
     kinds: dict[str, EntryKind] = {}
     for raw in sorted(tracked):
-        _take_tracked(root, raw, kinds)
-    for raw in sorted(others - tracked):
+        _take_tracked(root, raw, tracked[raw], kinds)
+    for raw in sorted(others - tracked.keys()):
         path = os.fsdecode(raw)
         if _is_below(path, _OURS | _OF_TOOLS) or outputs.matching(path):
             continue
@@ -82,10 +83,24 @@ def all_files(root: Path) -> StudyFiles:
     return StudyFiles(root, kinds, ())
 
 
-def _take_tracked(root: Path, raw: bytes, kinds: dict[str, EntryKind]) -> None:
+def link_targets(study: StudyFiles) -> dict[str, str]:
+    """The text of each link of the study; without those that are no links any more."""
+    found = {}
+    for path in (path for path, kind in study.kinds.items() if kind is EntryKind.LINK):
+        try:
+            found[path] = os.fspath((study.root / path).readlink())
+        except OSError:
+            continue
+    return found
+
+
+def _take_tracked(root: Path, raw: bytes, mode: bytes, kinds: dict[str, EntryKind]) -> None:
     if _is_below(os.fsdecode(raw), _OURS):
         return
     try:
+        if mode == _GITLINK:
+            # Its folder may be gone, and it is still part of every commit.
+            raise _another_repository(os.fsdecode(raw))
         _take(root, raw, kinds)
     except TreeRefused as refused:
         raise LocalProblem("tree_refused", refused.message) from refused
@@ -95,13 +110,13 @@ def _take(root: Path, raw: bytes, kinds: dict[str, EntryKind]) -> None:
     """Add the entry as it lies. Nothing happens when it is not there any more. Raises TreeRefused."""
     path = os.fsdecode(raw)
     if raw.endswith(b"/"):
-        raise TreeRefused("gitlink", f"{path!a} is another git repository; put its files into this one.")
+        raise _another_repository(path)
     try:
         found = (root / path).lstat()
     except (FileNotFoundError, NotADirectoryError):
         return
     if stat.S_ISDIR(found.st_mode):
-        raise TreeRefused("gitlink", f"{path!a} is another git repository; put its files into this one.")
+        raise TreeRefused("name", f"{path!a} is a file in git and a folder here; commit that, or undo it.")
     if not (stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)):
         raise TreeRefused("name", f"{path!a} is neither a file nor a link.")
     for part in raw.split(b"/"):
@@ -115,6 +130,10 @@ def _take(root: Path, raw: bytes, kinds: dict[str, EntryKind]) -> None:
             "too_large", f"{path!a} has {found.st_size:,} bytes; {_LIMITS.blob_bytes:,} are allowed."
         )
     kinds[path] = _kind(found)
+
+
+def _another_repository(path: str) -> TreeRefused:
+    return TreeRefused("gitlink", f"{path!a} is another git repository; put its files into this one.")
 
 
 def _kind(found: os.stat_result) -> EntryKind:
@@ -160,14 +179,16 @@ def _is_below(path: str, folders: frozenset[str]) -> bool:
     return path.split("/", 1)[0].casefold() in folders
 
 
-def _listed_by_git(root: Path) -> tuple[frozenset[bytes] | None, frozenset[bytes]]:
-    """Tracked and untracked paths below `root`; None for a folder that is not in git.
+def _listed_by_git(root: Path) -> tuple[dict[bytes, bytes] | None, frozenset[bytes]]:
+    """Tracked paths below `root`, each with its mode, and untracked ones; None for a folder not in git.
 
     Raises LocalProblem (no_study) where git cannot tell.
     """
-    tracked = _git(root, "--cached")
-    if tracked is None:
+    # Each is "<mode> <object> <stage>", a tab, and the path.
+    staged = _git(root, "--stage")
+    if staged is None:
         return None, frozenset()
+    tracked = {path: about[:6] for about, _tab, path in (entry.partition(b"\t") for entry in staged)}
     return tracked, _git(root, "--others", "--exclude-standard") or frozenset()
 
 

@@ -41,12 +41,21 @@ def check_name(raw: bytes, limit: int) -> str:
         raise _refused(raw, "a program would take it for an option")
     if name.endswith((".", " ")):
         raise _refused(raw, "it ends with a dot or a space")
-    look = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
-    if _GIT_FOLDER.fullmatch(look):
+    if is_git_folder(name):
         raise _refused(raw, "it looks like git's own folder")
-    if _DEVICE.fullmatch(look):
+    if _DEVICE.fullmatch(look(name)):
         raise _refused(raw, "some systems take it for a device")
     return name
+
+
+def look(name: str) -> str:
+    """Equal for names that look alike, or that some file system takes for one: width and case are folded."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
+def is_git_folder(name: str) -> bool:
+    """Whether some file system takes this part of a path for a repository's own folder."""
+    return _GIT_FOLDER.fullmatch(look(name)) is not None
 
 
 def collision_key(name: str) -> str:

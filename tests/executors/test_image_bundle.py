@@ -5,6 +5,8 @@ import hashlib
 import io
 import json
 import os
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,12 +17,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobrunner.executors import image_bundle, image_import
+from jobrunner.executors import image_archive, image_bundle, image_import
 from jobrunner.executors.image_archive import architecture, write_archive
 from jobrunner.executors.image_build import ImageError
 from jobrunner.executors.image_bundle import export
 from jobrunner.executors.image_import import BundleRefused, import_bundle
 from jobrunner.executors.image_listing import listed
+from tests.fixtures.engine_proxy import EngineProxy
 
 pytest_plugins = ["tests.fixtures.engine"]
 
@@ -386,6 +389,25 @@ def test_an_image_for_another_machine_is_refused(
 
 
 @pytest.mark.unit
+def test_a_terminal_does_not_obey_a_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_archive, "architecture", lambda: "\x1b]0;owned\x07\x1b[2J")
+    archive, _ = make_archive(tmp_path / "made", "one:v1", b"x")
+    bundle = tmp_path / "images.tar.gz"
+    export({"one:v1": archive}, bundle, quiet)
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "jobrunner.cli.main", "images", "import", str(bundle)],
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "one:v1 is for linux on \\x1b]0;owned\\x07\\x1b[2J" in done.stderr
+    assert "\x1b" not in done.stderr
+    assert "\x07" not in done.stderr
+
+
+@pytest.mark.unit
 def test_ids_that_were_told_must_be_those_of_the_file(
     exported: tuple[Path, dict[str, str]], tmp_path: Path
 ) -> None:
@@ -437,6 +459,19 @@ def test_what_was_exported_comes_back_under_the_same_ids(
     found = {(image.name, image.image_id, image.built_here, image.in_engine) for image in listed()}
     assert {(name, image_id, False, True) for name, image_id in ids.items()} <= found
     assert not list(tmp_path.glob("importing-*"))
+
+
+@pytest.mark.docker
+def test_an_engine_that_has_another_image_under_the_name_is_told(
+    in_engine: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
+    bundle, ids = in_engine
+    other = f"sha256:{'1' * 64}"
+    with EngineProxy() as proxy:
+        assert import_bundle(bundle, tmp_path, ids, quiet, proxy.url)
+        proxy.change_answer[f"/{next(iter(ids))}/json"] = lambda answer: answer.update(Id=other)
+        with pytest.raises(ImageError, match=f"the engine did not take .*{other}"):
+            import_bundle(bundle, tmp_path, ids, quiet, proxy.url)
 
 
 @pytest.mark.docker

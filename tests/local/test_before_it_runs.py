@@ -4,16 +4,21 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from jobrunner.local.hashing import hash_files
+from jobrunner.local.landing import why_blocked
 from jobrunner.local.planning import steps, wish
-from jobrunner.local.preflight import check_actions, dummy_file, dummy_warnings
+from jobrunner.local.preflight import check_actions, check_recipes, dummy_file, dummy_warnings, to_build
 from jobrunner.local.problems import LocalProblem
-from jobrunner.local.records import dump
+from jobrunner.local.records import Record, dump
 from jobrunner.local.situation import Situation, look, read_pipeline
+from jobrunner.local.staleness import Verdict
+from jobrunner.pipeline.starting import image_name
 from tests.local.studies import command, commit, environment, write
 from tests.local.test_records import RECORD
 
@@ -94,6 +99,30 @@ def test_a_command_that_no_job_may_be_started_with_is_told(tmp_path: Path) -> No
     assert problem.value.word == "not_supported"
 
 
+@pytest.mark.parametrize("place", [".git/index.txt", "a/.Git/*.csv", ".jobrunner/actions/first.json"])
+def test_an_output_among_the_files_of_git_or_our_records_is_told(tmp_path: Path, place: str) -> None:
+    found = situation(tmp_path, text=PIPELINE.format(dummy="").replace("output/t.csv", place))
+    with pytest.raises(LocalProblem) as problem:
+        check_actions([found.pipeline.actions["model"]], found.study)
+    assert problem.value.word == "not_supported"
+    assert f"The output `{place}` of action `model` cannot come into the work tree" in problem.value.message
+
+
+@pytest.mark.parametrize("place", ["short/t.csv", "short/*.csv", "short/deep*/t.csv", "file/t.csv", "dummy"])
+def test_an_output_behind_a_link_or_a_file_is_told(tmp_path: Path, place: str) -> None:
+    (tmp_path / "short").symlink_to("dummy")
+    (tmp_path / "file").touch()
+    text = PIPELINE.format(dummy="").replace("output/t.csv", "output/x*.csv")
+    found = situation(tmp_path, text=text)
+    model = found.pipeline.actions["model"]
+    check_actions([model], found.study)
+    assert why_blocked(tmp_path, place) is not None
+    if place.endswith(".csv"):
+        found = situation(tmp_path, text=text.replace("output/x*.csv", place))
+        with pytest.raises(LocalProblem, match=r"cannot come into the work tree: .* is a link or a file"):
+            check_actions([found.pipeline.actions["model"]], found.study)
+
+
 def test_a_reusable_action_that_cannot_be_had_is_told(tmp_path: Path) -> None:
     root = tmp_path / "study"
     situation(root, text=PIPELINE.format(dummy="").replace("python:v2 analysis/model.py", "counter:v1 x"))
@@ -105,11 +134,102 @@ def test_a_reusable_action_that_cannot_be_had_is_told(tmp_path: Path) -> None:
     )
 
 
+def ran(root: Path, action: str, outputs: Mapping[str, str]) -> None:
+    """Write what a run of the action just now would have left: its outputs and its record."""
+    write(root, outputs)
+    found = look(root, read_pipeline(root), {})
+    (root / ".jobrunner" / "actions").mkdir(parents=True, exist_ok=True)
+    definition, code = found.pipeline.actions[action], found.code(action)
+    inputs = found.inputs_of(definition)
+    seen = {path: one for path, one in code.hashes.items() if path not in {*outputs, *inputs}}
+    record = Record(
+        action=action,
+        image=image_name(definition),
+        image_id="sha256:" + "a" * 64,
+        argv=definition.command(),
+        patterns=definition.patterns(),
+        needs=definition.needs,
+        inputs=inputs,
+        named={path: one for path, one in seen.items() if path in code.named},
+        others={path: one for path, one in seen.items() if path not in code.named},
+        outputs=hash_files(root, outputs),
+        levels=dict.fromkeys(outputs, "moderately_sensitive"),
+        finished=1,
+    )
+    found.state.write(record)
+
+
+def verdict(root: Path, action: str = "model") -> Verdict:
+    return look(root, read_pipeline(root), {}).verdict(action)
+
+
+def both_ran(root: Path, text: str = "") -> None:
+    situation(root, text=text)
+    ran(root, "extract", {"output/rows.csv": "a\n1\n"})
+    ran(root, "model", {"output/t.csv": "a\n1\n"})
+    assert not verdict(root).runs
+
+
+def test_a_tracked_file_that_an_output_pattern_matches_is_watched(tmp_path: Path) -> None:
+    write(tmp_path, {"data/list.csv": "a\n"})
+    text = PIPELINE.format(dummy="").replace("analysis/model.py", "analysis/model.py data/list.csv")
+    both_ran(tmp_path, text.replace("output/t.csv", "data/*.csv"))
+    write(tmp_path, {"data/list.csv": "b\n"})
+    assert verdict(tmp_path).why == ("data/list.csv changed",)
+
+
+def test_tracked_inputs_and_outputs_are_told_as_such_only(tmp_path: Path) -> None:
+    write(tmp_path, {"output/rows.csv": "old\n", "output/t.csv": "old\n"})
+    named = "analysis/model.py output/rows.csv output/t.csv"
+    both_ran(tmp_path, PIPELINE.format(dummy="").replace("analysis/model.py", named))
+    write(tmp_path, {"output/t.csv": "b\n"})
+    assert verdict(tmp_path).why == ("its output output/t.csv was changed by hand",)
+
+
+def test_what_a_named_link_leads_to_is_watched(tmp_path: Path) -> None:
+    write(tmp_path, {"analysis/real.py": "", "lists/a.csv": ""})
+    (tmp_path / "analysis" / "link.py").symlink_to("real.py")
+    (tmp_path / "short").symlink_to("lists")
+    both_ran(tmp_path, PIPELINE.format(dummy="").replace("model.py", "link.py short/a.csv"))
+    write(tmp_path, {"analysis/real.py": "changed", "lists/a.csv": "changed"})
+    assert verdict(tmp_path).why == ("analysis/real.py, lists/a.csv changed",)
+
+
+def test_the_executable_bit_is_watched(tmp_path: Path) -> None:
+    both_ran(tmp_path)
+    (tmp_path / "analysis" / "model.py").chmod(0o755)
+    assert verdict(tmp_path).why == ("analysis/model.py changed",)
+
+
 def jobrunner(root: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     """The command where no engine answers."""
     env = environment(root) | {"DOCKER_HOST": "tcp://127.0.0.1:1", "HOME": str(root.parent)}
     env |= {"JOBRUNNER_REUSABLE_PREFIX": "http://127.0.0.1:1"}
     return subprocess.run(command(root, *words), env=env, capture_output=True, text=True, check=False)
+
+
+def test_plan_tells_what_would_keep_run_from_starting(tmp_path: Path) -> None:
+    root = tmp_path / "study"
+    situation(root, dummy="")
+    for words in (["plan", "run_all"], ["plan", "run_all", "--json"]):
+        done = jobrunner(root, *words)
+        assert done.returncode == 1
+        assert "jobrunner: Action `extract` reads a database, and there is none here." in done.stderr
+        assert "extract" in done.stdout, "the plan itself is told too"
+    assert jobrunner(root, "plan", "model", "--json").returncode == 1, "its need would run too"
+
+
+def test_images_that_are_missing_are_named(tmp_path: Path) -> None:
+    found = situation(tmp_path, text=PIPELINE.format(dummy="").replace("python:v2", "stata-mp:v1"))
+    actions = list(found.pipeline.actions.values())
+    images = {"sqlrunner:v1": None, "stata-mp:v1": None}
+    assert to_build(actions, images) == [
+        "There is no image for sqlrunner:v1 here yet; `jobrunner run` builds it first, which takes minutes."
+    ]
+    with pytest.raises(LocalProblem, match="no image for stata-mp:v1 here, and no recipe") as problem:
+        check_recipes(actions, images)
+    assert problem.value.word == "image_missing"
+    check_recipes(actions, {})
 
 
 def test_without_an_engine_plan_answers_and_run_says_what_to_do(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobrunner.local.filling import FileChanged, fill
+from jobrunner.local.hashing import hash_study
 from jobrunner.local.landing import land, remove_stale
 from jobrunner.local.study_files import study_files
 from jobrunner.pipeline import PatternSet
@@ -50,6 +51,8 @@ def test_the_study_and_its_inputs_lie_there_as_the_agent_would_lay_them(root: Pa
     }  # fmt: skip
     assert (folder / "short").readlink() == Path("analysis")
     assert filled.hashes["analysis/a.py"] == digest("script")
+    assert filled.hashes == hash_study(study, filled.hashes), "so that what ran is what is compared later"
+    assert filled.hashes["b.sh"] != digest("program")
     assert "output/rows.csv" not in filled.hashes
     assert set(filled.untouched) == {"analysis/a.py", "b.sh", ".gitignore", "output/rows.csv"}
 
@@ -122,6 +125,41 @@ def test_nothing_lands_when_one_place_is_not_ours(
     assert precious.read_text() == "precious"
     assert sorted(entry.name for entry in (root / "analysis").iterdir()) == ["a.py"]
     assert not (tmp_path / "x.txt").exists()
+
+
+THEIRS = [
+    ".git/config.worktree",
+    ".git/index.lock",
+    "deep/.GIT/hooks/x",
+    "git~1/x",
+    ".\uff47it/x",
+    ".jobrunner/actions/first.json",
+    ".JobRunner/x",
+    ".jobrunner",
+]
+
+
+@pytest.mark.parametrize("path", THEIRS)
+def test_nothing_lands_among_the_files_of_git_or_our_records(
+    root: Path, collected: Collected, path: str
+) -> None:
+    with pytest.raises(OutputsRefused) as refused:
+        land(root, [collected("output/rows.csv"), collected(path)])
+    assert [where for where, _why in refused.value.refused] == [path]
+    assert (root / "output" / "rows.csv").read_text() == "rows"
+    assert not (root / path).exists()
+
+
+def test_twin_names_that_only_begin_so_land(root: Path, collected: Collected) -> None:
+    land(root, [collected(path) for path in (".github/x", "deep/.jobrunner/x", ".jobrunner-old/x")])
+    assert (root / ".github" / "x").read_text() == "new"
+
+
+def test_a_record_of_a_hostile_clone_removes_nothing_of_git(root: Path) -> None:
+    write(root, {".git/mine": "mine", ".jobrunner/x": "mine"})
+    before = {".git/mine": digest("mine"), ".jobrunner/x": digest("mine")}
+    assert remove_stale(root, before, [], list(before), ()) == []
+    assert all((root / path).exists() for path in before)
 
 
 def test_old_outputs_go_unless_somebody_else_cares_for_them(root: Path, tmp_path: Path) -> None:

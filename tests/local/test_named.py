@@ -44,6 +44,36 @@ def test_texts_of_config() -> None:
     assert named_files([], config, FILES) == {"codelists/a.csv", "run.py"}
 
 
+LINKS = {
+    "link.py": "analysis/model.py",
+    "analysis/up.py": "../link.py",
+    "short": "codelists",
+    "loop": "loop",
+    "out": "../../etc",
+    "far": "/etc",
+    "again": "again",
+    "codelists/more": "../analysis2",
+}
+
+
+@pytest.mark.parametrize(
+    ("word", "named"),
+    [
+        ("link.py", {"link.py", "analysis/model.py"}),
+        ("analysis/up.py", {"analysis/up.py", "link.py", "analysis/model.py"}),
+        ("short/a.csv", {"short", "codelists/a.csv"}),
+        ("short/*.csv", {"short", "codelists/a.csv", "codelists/b.csv"}),
+        ("*.py", {"run.py", "link.py", "analysis/model.py"}),
+        ("short", {"short", "codelists/a.csv", "codelists/b.csv", "codelists/more", "analysis2/x"}),
+        ("loop", {"loop"}),
+        ("out/passwd", {"out"}),
+        ("far/passwd", set()),
+    ],
+)
+def test_who_names_a_link_names_what_it_leads_to(word: str, named: set[str]) -> None:
+    assert named_files([word], None, [*FILES, *LINKS], LINKS) == named
+
+
 @given(st.lists(st.text()), st.dictionaries(st.text(), st.lists(st.text()) | st.text()))
 def test_any_words_name_nothing_but_files_of_the_study(words: list[str], config: dict[str, object]) -> None:
     assert named_files(words, config, FILES) <= set(FILES)

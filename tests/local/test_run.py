@@ -133,9 +133,10 @@ def test_nothing_is_written_through_a_link(study: Study, tmp_path: Path) -> None
     (root / "output").symlink_to(outside)
     done = jobrunner(root, "run", "one")
     assert done.status == 1
+    assert done.ran == [], "it is told before anything starts"
     assert (
-        "one: failed (outputs_refused): Output `output/one.csv` was refused: `output` in the work tree"
-        in (done.out)
+        "The output `output/one.csv` of action `one` cannot come into the work tree: `output` in the work"
+        in done.err
     )
     assert (outside / "one.csv").read_text() == "precious"
 
@@ -159,6 +160,31 @@ def test_outputs_that_are_no_longer_written_go_unless_they_were_edited(study: St
         "`output/c.csv` was an output of an earlier run and was changed by hand since, so it stays."
         in done.out
     )
+
+
+def test_of_two_that_write_the_same_path_side_by_side_one_succeeds(study: Study) -> None:
+    # Both end at the same moment, since both wait for the clock to show the next whole ten seconds.
+    script = (
+        "import time\ntime.sleep(10 - time.time() % 10)\n"
+        "open('output/same.csv', 'w').write('group,n\\n{name},60\\n')\n"
+    )
+    pipeline = """\
+version: '5.0'
+actions:
+  one:
+    run: python:v2 analysis/one.py
+    outputs: {moderately_sensitive: {t: output/same.csv}}
+  two:
+    run: python:v2 analysis/two.py
+    outputs: {moderately_sensitive: {t: output/s*.csv}}
+"""
+    scripts = {f"analysis/{name}.py": script.format(name=name) for name in ("one", "two")}
+    root = study({"project.yaml": pipeline, **scripts})
+    done = jobrunner(root, "run", "run_all", "--jobs", "2")
+    assert "1 succeeded, 1 did not." in done.out
+    assert "failed (outputs_refused)" in done.out
+    (winner,) = [path.stem for path in (root / ".jobrunner" / "actions").iterdir()]
+    assert (root / "output" / "same.csv").read_text() == f"group,n\n{winner},60\n"
 
 
 def test_actions_run_side_by_side(study: Study) -> None:

@@ -1,6 +1,7 @@
 """Which files of a work tree are the study's, with real git."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -77,6 +78,20 @@ def test_a_broken_repository_is_no_folder_without_git(tmp_path: Path) -> None:
         study_files(tmp_path, OUTPUTS)
 
 
+def test_a_program_that_the_settings_of_the_repository_name_is_not_started(tmp_path: Path) -> None:
+    marker, monitor = tmp_path / "it-ran", tmp_path / "monitor"
+    monitor.write_text(f"#!/bin/sh\ntouch {marker}\n")
+    monitor.chmod(0o755)
+    root = tmp_path / "study"
+    write(root, {"a.py": "1"})
+    commit(root)
+    subprocess.run([*GIT, "-C", str(root), "config", "core.fsmonitor", str(monitor)], check=True)
+    assert paths(root) == {"a.py"}
+    assert not marker.exists()
+    subprocess.run([*GIT, "-C", str(root), "ls-files", "--others"], check=True)
+    assert marker.exists(), "twin: git itself would have started it"
+
+
 def test_links_inside_stay_and_links_outside_are_refused(tmp_path: Path) -> None:
     write(tmp_path, {"data/a.csv": "1"})
     (tmp_path / "short").symlink_to("data")
@@ -120,6 +135,25 @@ def test_another_repository_inside(tmp_path: Path) -> None:
     assert "another git repository" in found.warnings[0]
     subprocess.run([*GIT, "-C", str(tmp_path), "add", "-A"], check=True, capture_output=True)
     with pytest.raises(LocalProblem, match="another git repository"):
+        study_files(tmp_path, OUTPUTS)
+
+
+def test_another_repository_whose_folder_is_gone(tmp_path: Path) -> None:
+    write(tmp_path, {"a.py": "1", "inner/b.py": "1"})
+    commit(tmp_path / "inner")
+    subprocess.run([*GIT, "-C", str(tmp_path), "init", "-q"], check=True)
+    subprocess.run([*GIT, "-C", str(tmp_path), "add", "-A"], check=True, capture_output=True)
+    shutil.rmtree(tmp_path / "inner")
+    with pytest.raises(LocalProblem, match="'inner' is another git repository"):
+        study_files(tmp_path, OUTPUTS)
+
+
+def test_a_tracked_file_that_became_a_folder(tmp_path: Path) -> None:
+    write(tmp_path, {"a": "1"})
+    commit(tmp_path)
+    (tmp_path / "a").unlink()
+    write(tmp_path, {"a/b.py": "1"})
+    with pytest.raises(LocalProblem, match="'a' is a file in git and a folder here"):
         study_files(tmp_path, OUTPUTS)
 
 

@@ -151,6 +151,9 @@ def test_what_is_installed_read_only_becomes_a_study_to_change(
     source = tmp_path / "installed"
     (source / "output").mkdir(parents=True)
     (source / "output" / "left.csv").touch()
+    for left in (".jobrunner", ".pytest_cache"):
+        (source / left).mkdir()
+        (source / left / "x").touch()
     (source / "project.yaml").write_text("version: '5.0'\n")
     (source / "project.yaml").chmod(0o444)
     monkeypatch.setattr(templates, "template", lambda name: source if name == "r" else tmp_path / "none")
