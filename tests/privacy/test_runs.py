@@ -83,7 +83,7 @@ def test_a_failed_attempt_keeps_its_log_and_no_file(site: Site) -> None:
 
 
 @pytest.mark.parametrize(("job", "attempt"), [("../x", 1), ("A" * 26, 1), ("a" * 25, 1), ("a" * 26, 0)])
-def test_only_a_job_id_makes_a_folder(site: Site, job: str, attempt: int) -> None:
+def test_P15_only_a_job_id_makes_a_folder(site: Site, job: str, attempt: int) -> None:
     with pytest.raises(ValueError):
         RunFolder.create(site.high, job, attempt)
 
