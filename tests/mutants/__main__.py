@@ -35,17 +35,17 @@ def main(words: Sequence[str]) -> int:
     asked = _arguments().parse_args(words)
     root: Path = asked.root
     tests = collected_tests(root)
-    chosen = _chosen(root, tests, asked.mark, asked.only, asked.shard)
+    taken = chosen(root, tests, asked.mark, asked.only, asked.shard)
     results = Results(root / _RESULTS)
     rows: list[tuple[Protection, str, dict[str, str]]] = []
-    named = {one.id: [catalogue.resolve(name, tests) for name in one.must_fail] for one in chosen}
+    named = {one.id: [catalogue.resolve(name, tests) for name in one.must_fail] for one in taken}
     # Before the tree is copied: who changes a file meanwhile changes what is known of the next run only.
-    digests = {one.id: digest_of(root, one, {test.file for test in named[one.id]}) for one in chosen}
-    left = [one for one in chosen if results.get(one.id, digests[one.id]) is None]
+    digests = {one.id: digest_of(root, one, {test.file for test in named[one.id]}) for one in taken}
+    left = [one for one in taken if results.get(one.id, digests[one.id]) is None]
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         bench = Workbench(root, Path(folder)) if left else None
         sound = Sound({test for one in left for test in named[one.id]})
-        for number, protection in enumerate(chosen, start=1):
+        for number, protection in enumerate(taken, start=1):
             outcomes = results.get(protection.id, digests[protection.id])
             if outcomes is None and bench is not None:
                 began = time.monotonic()
@@ -53,7 +53,7 @@ def main(words: Sequence[str]) -> int:
                 results.keep(protection.id, digests[protection.id], outcomes)
                 seconds = time.monotonic() - began
                 print(
-                    f"{number:3}/{len(chosen)} {protection.id}: {verdict(outcomes)} ({seconds:.0f} s)",
+                    f"{number:3}/{len(taken)} {protection.id}: {verdict(outcomes)} ({seconds:.0f} s)",
                     flush=True,
                 )
             rows.append((protection, verdict(outcomes or {}), outcomes or {}))
@@ -110,9 +110,10 @@ def table(rows: Sequence[tuple[Protection, str, dict[str, str]]]) -> str:
     )
 
 
-def _chosen(
+def chosen(
     root: Path, tests: Sequence[OneTest], marks: Sequence[str], only: Sequence[str], shard: tuple[int, int]
 ) -> list[Protection]:
+    """The protections of these kinds, or those whose names begin like one of `only`; of them one shard."""
     every = [protection for attack in catalogue.read(root) for protection in attack.protections]
     if only:
         every = [one for one in every if one.id.startswith(tuple(only))]
