@@ -141,7 +141,8 @@ def _copy_program(program: Path, target: Path, python: Path) -> None:
 
 def _read_report(report: Path, nodes: Sequence[str]) -> dict[str, str]:
     """The worst outcome of each test's cases; a test that pytest does not speak of was not collected."""
-    worst = [MISSING, PASSED, SKIPPED, FAILED, ERROR]
+    # A test that fails may leave its cleaning up in trouble too; that it failed is what counts.
+    worst = [MISSING, PASSED, SKIPPED, ERROR, FAILED]
     outcomes = dict.fromkeys(nodes, MISSING)
     if not report.exists():
         return outcomes
