@@ -30,7 +30,7 @@ class OneTest:
 
 def collected_tests(root: Path) -> list[OneTest]:
     """All test functions below `root/tests`, as pytest collects them: at the top level of a test_*.py."""
-    found = []
+    found: list[OneTest] = []
     for file in sorted((root / "tests").rglob("test_*.py")):
         found.extend(_tests_of(file, file.relative_to(root).as_posix()))
     return found
