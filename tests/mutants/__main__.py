@@ -9,6 +9,7 @@ or a test that it names does not pass while the line is there.
 """
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -33,6 +34,8 @@ BROKEN: Final = "broken"
 def main(words: Sequence[str]) -> int:
     """Run what the command line asks for; returns the exit status."""
     asked = _arguments().parse_args(words)
+    # So that whoever ends it ends the tests that run too, and the copy goes.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     root: Path = asked.root
     tests = collected_tests(root)
     taken = chosen(root, tests, asked.mark, asked.only, asked.shard)

@@ -84,6 +84,7 @@ class Workbench:
             return dict.fromkeys(nodes, TIMED_OUT)
         finally:
             _end_group(process)
+            _end_leftovers(self._python)
         return _read_report(self._reports, nodes)
 
 
@@ -98,6 +99,18 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
     except ProcessLookupError:
         pass  # nothing of it is left
     process.wait()
+
+
+def _end_leftovers(python: Path) -> None:
+    """Programs that a test started in a session of their own, and that outlived it without the protection."""
+    ours = os.fsencode(python.parent)
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                if (entry / "cmdline").read_bytes().startswith(ours):
+                    os.kill(int(entry.name), signal.SIGKILL)
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it has ended meanwhile
 
 
 def _copy_tree(root: Path, tree: Path) -> None:
