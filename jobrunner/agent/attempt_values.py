@@ -53,6 +53,7 @@ def action_run(site: Site, limits: Limits, attempt: Attempt) -> ActionRun:
         inputs=staging_folder(site, attempt) if facts["needs"] else None,
         folders=output_folders(pattern for pattern, _level in facts["patterns"]),
         limits=limits,
+        runtime=site.policy.sandbox.runtime,
         environment=facts["environment"],
         database=site.database if is_database(attempt) else None,
     )

@@ -79,7 +79,9 @@ class Ending:
         poll = Poll(accepting=False, slots=free_places(self._shared.journal, self._shared.desk))
         try:
             reply = self._shared.new_client().poll(poll)
-        except (BrokenReply, Rejected, Unanswered) as problem:
+        except BrokenReply as broken:
+            self._shared.take_broken_reply("poll", broken)
+        except (Rejected, Unanswered) as problem:
             # The next poll says it again.
             log.info("draining_not_told", problem=str(problem))
         else:

@@ -165,11 +165,9 @@ class Journal:
         with self.transaction() as connection:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version == 0:
-                for statement in _SCHEMA.split(";\n"):
-                    if statement.strip():
-                        connection.execute(statement)
+                _execute(connection, _SCHEMA)
             elif version == 1:
-                connection.execute(resolutions.SCHEMA)
+                _execute(connection, f"{outbox.SCHEMA};\n{resolutions.SCHEMA}")
             elif version != SCHEMA_VERSION:
                 raise JournalProblem(
                     f"{self._path} was written by another version of jobrunner ({version}); "
@@ -400,3 +398,10 @@ class Journal:
             "ORDER BY number DESC LIMIT ?"
         )
         return self._connection().execute(query, (limit,)).fetchall()
+
+
+def _execute(connection: sqlite3.Connection, statements: str) -> None:
+    # Not executescript, which would commit the transaction that it is called in.
+    for statement in statements.split(";\n"):
+        if statement.strip():
+            connection.execute(statement)

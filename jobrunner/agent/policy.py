@@ -108,6 +108,12 @@ class HostSection(_Section):
     memory_mib: Annotated[int, Field(ge=16)] | None = None
 
 
+class SandboxSection(_Section):
+    """Which OCI runtime runs jobs. A runtime whose canary fails runs none."""
+
+    runtime: Literal["runc", "runsc"] = "runc"
+
+
 class LimitsSection(_Section):
     """Numbers of the sandbox, for each job; each may be lowered here, and raised only here.
 
@@ -137,6 +143,7 @@ class Policy(_Section):
     reusable_actions: ReusableActionsSection | None = None
     host: HostSection = HostSection()
     limits: LimitsSection = LimitsSection()
+    sandbox: SandboxSection = SandboxSection()
     projects: tuple[Slug, ...] = ()
     time_grain_s: Annotated[int, Field(ge=1, le=3600)] = 1
     images: dict[str, ImageSection]

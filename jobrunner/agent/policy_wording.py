@@ -78,6 +78,8 @@ SETTINGS: Final[Mapping[tuple[str, ...], Setting]] = {
     ("host",): _section("host"),
     ("host", "cores"): Setting("a number from 0.01 to 65536", "cores = 16.0"),
     ("host", "memory_mib"): Setting("a whole number of MiB, 16 or more", "memory_mib = 65536"),
+    ("sandbox",): _section("sandbox"),
+    ("sandbox", "runtime"): Setting('"runc" or "runsc"', 'runtime = "runc"'),
     ("limits",): _section("limits"),
     ("limits", "slots"): Setting("a whole number from 1 to 64", "slots = 4"),
     ("limits", "pids"): Setting("a whole number from 1 to 65536", "pids = 512"),
@@ -177,7 +179,7 @@ def _unknown(place: tuple[str | int, ...], section: tuple[str, ...]) -> str:
     names = [key[-1] for key in SETTINGS if len(key) == len(section) + 1 and key[: len(section)] == section]
     near = difflib.get_close_matches(str(place[-1])[:_LONGEST_SHOWN], names, n=1)
     if near:
-        return f"there is no such setting; did you mean `{near[0]}`?"
+        return f"there is no such setting; perhaps `{near[0]}` is meant"
     return f"there is no such setting here; there are {', '.join(names)}"
 
 

@@ -24,7 +24,7 @@ from jobrunner.agent.attempt_values import (
 from jobrunner.agent.derive import derive
 from jobrunner.agent.dispatch import Closed, Desk
 from jobrunner.agent.journal import Attempt, Journal, Step
-from jobrunner.agent.outcome import Ended, Outcome, end, is_incident
+from jobrunner.agent.outcome import Ended, Outcome, end, is_incident, refuse_while
 from jobrunner.agent.pins import Pins
 from jobrunner.agent.policy import Site
 from jobrunner.agent.report import Reporter
@@ -266,13 +266,13 @@ class Procedure:
 
     def _start(self, attempt: Attempt) -> None:
         tools = self._tools
+        refuse_while(tools.desk.halted)
         run = self._action_run(attempt)
         # The approval is looked at again while the workspace is made; nothing starts before both.
         approved = tools.approving.begin(attempt.offer, attempt.facts.get("dataset"))
         self._sandboxed(lambda: tools.executor.prepare(run))
         approved.result()
-        # Whoever asked meanwhile found nothing that ran. Who asks after this look finds the container, or has
-        # it found by the look at the journal before it is waited for.
+        # Who asked to stop it found nothing that ran; who asks from now on finds it, or the wait does.
         self._stops[attempt.key].check()
         self._sandboxed(lambda: tools.executor.start(run))
         begun = clock.now()

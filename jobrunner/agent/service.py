@@ -18,6 +18,8 @@ from jobrunner.agent import clock
 from jobrunner.agent.approvals import check_signers_file
 from jobrunner.agent.approving import Approving
 from jobrunner.agent.attempt_values import is_database, staging_name
+from jobrunner.agent.canary import Verdict
+from jobrunner.agent.canary_watch import daily, try_sandbox
 from jobrunner.agent.capacity import places, this_machine
 from jobrunner.agent.control import ControlSocket, Word
 from jobrunner.agent.dispatch import Desk
@@ -82,7 +84,7 @@ class Agent:
                 agent_id=site.policy.backend,
                 protocol=PROTOCOL,
                 version=__version__,
-                runtimes=(Runtime.RUNC,),
+                runtimes=(Runtime(site.policy.sandbox.runtime),),
                 policy_digest=site.digest,
             ),
             new_client=lambda: AgentClient(endpoint),
@@ -117,6 +119,7 @@ class Agent:
         self._launcher.start()
         unfinished = self._journal.open_attempts()
         self._sweep(unfinished)
+        self._watch_sandbox()
         # Slots of attempts that go on are taken before the first offer can be.
         self._resume(unfinished)
         for loop in (poll_loop, heartbeat_loop, deliver_loop, work_loop):
@@ -133,6 +136,25 @@ class Agent:
         control.close()
         log.info("stopped")
         return 0
+
+    # --- the sandbox ---
+
+    def _watch_sandbox(self) -> None:
+        """Try the sandbox now, before anything is claimed or started, and then each day."""
+        if not self._site.policy.images:
+            return  # nothing can be started, so there is nothing to try it with
+        self._judge(try_sandbox(self._site, self._executor, may_trust_record=True))
+        watch = (self._site, self._executor, self._shared.finished, self._judge)
+        threading.Thread(target=daily, args=watch, name="canary", daemon=True).start()
+
+    def _judge(self, verdict: Verdict) -> None:
+        if verdict.passed:
+            log.info("sandbox_held", runtime=verdict.runtime, tried=len(verdict.tried))
+            return
+        self._journal.note(Reason.SITE_POLICY.value, "runtime", verdict.sentence)
+        # A runtime that failed is not offered.
+        self._shared.hello = self._shared.hello.model_copy(update={"runtimes": ()})
+        self._halt(verdict.sentence)
 
     # --- work ---
 

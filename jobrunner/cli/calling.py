@@ -1,6 +1,7 @@
 """A researcher's calls to the controller: its address, the token, one call with its answer or its refusal."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from jobrunner.cli.errors import Stop
 
 _TOKEN_FILE: Final = Path("~/.config/jobrunner/token")
 _URL_FILE: Final = Path("~/.config/jobrunner/controller")
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _TIMEOUT_S: Final = (10, 75)
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
@@ -32,6 +34,9 @@ def _token() -> str:
     token = os.environ.get("JOBRUNNER_TOKEN", "").strip() or _first_line(_TOKEN_FILE)
     if not token:
         raise Stop(f"No token. Set JOBRUNNER_TOKEN or save it as {_TOKEN_FILE} with mode 0600.")
+    if _TOKEN.fullmatch(token) is None:
+        # Never quoted: what was pasted may hold the token, and this text may end in a log.
+        raise Stop("The token is not one word of letters, digits, - and _. Set the token and nothing else.")
     return token
 
 

@@ -120,4 +120,5 @@ def _nearest(folder: Path, path: PurePosixPath) -> str:
                 break
     except OSError:
         return ""
-    return Suggestions(names).hint(path.name)
+    close = Suggestions(names).closest(path.name)
+    return f" Did you mean {quote(str(path.with_name(close)))}?" if close else ""

@@ -21,19 +21,50 @@ _WHAT = re.compile(
 )
 
 
+#: About the first word of a command only.
+_ABOUT_THE_IMAGE = frozenset({"PY061", "PY062", "PY063", "PS032", "PS033"})
+_FIRST_WORD = re.compile(r"""(?![&!])["']?[^\s"']+""")
+
+
 def as_text(path: str, problems: Iterable[Problem], data: bytes) -> str:
-    """`FILE:line:column: severity id: message`, then, indented, that line with the place marked."""
+    """`FILE:line:column: severity id: message`, then, indented, that line with the place marked.
+
+    A problem with two places has the line of the other one above, or below where that comes later.
+    """
     lines = (
         _LINE_END.split(data.decode("utf-8", "replace").lstrip("\ufeff")) if len(data) <= MAX_BYTES else []
     )
     parts: list[str] = []
-    for problem in problems:
+    for problem in _level_first(problems):
         place = f"{path}:{problem.line}:{problem.column}"
         parts.append(f"{place}: {problem.severity} {problem.id}: {problem.message}\n")
         about_the_file = problem.id in _ABOUT_THE_FILE and (problem.line, problem.column) == (1, 1)
         if not about_the_file and problem.line <= len(lines):
-            parts.append(_marked(problem, lines[problem.line - 1]))
+            other = _other_line(problem, lines)
+            marked = _marked(problem, lines[problem.line - 1])
+            parts.append(other + marked if (problem.beside or 0) < problem.line else marked + other)
     return "".join(parts)
+
+
+def _level_first(problems: Iterable[Problem]) -> list[Problem]:
+    """In the same order, but an unknown level (PY041) before that there is then no level at all (PY040)."""
+    numbered = list(enumerate(problems))
+    last = {problem.action: number for number, problem in numbered if problem.id == "PY041"}
+
+    def place(entry: tuple[int, Problem]) -> tuple[int, int]:
+        number, problem = entry
+        after = last.get(problem.action, number) if problem.id == "PY040" else number
+        return max(number, after), int(after > number)
+
+    return [problem for _number, problem in sorted(numbered, key=place)]
+
+
+def _other_line(problem: Problem, lines: list[str]) -> str:
+    if problem.beside is None or problem.beside == problem.line:
+        return ""
+    text = lines[problem.beside - 1]
+    cut = text if len(text) <= _WIDTH else text[:_WIDTH] + "…"
+    return f"{problem.beside:>5} | {_printable(cut)}\n"
 
 
 def _marked(problem: Problem, line: str) -> str:
@@ -41,7 +72,8 @@ def _marked(problem: Problem, line: str) -> str:
     first = max(0, start - _BEFORE)
     # Only what can be shown is looked at: a line may have millions of characters.
     shown_part = line[start : start + _WIDTH]
-    what = _WHAT.match(shown_part)
+    about_image = problem.id in _ABOUT_THE_IMAGE and _FIRST_WORD.match(shown_part)
+    what = about_image or _WHAT.match(shown_part)
     length = what.end() if what else 1
     before = ("…" if first else "") + _printable(line[first:start])
     marked, after = _printable(shown_part[:length]), _printable(shown_part[length:])

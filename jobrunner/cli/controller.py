@@ -129,9 +129,13 @@ def create_backend(
             _, secret = register.renew_backend(slug, public_key=public_key)
         else:
             _, secret = register.create_backend(slug, title=title, public_key=public_key, now=timezone.now())
-    typer.echo(f"Backend `{slug}` is registered. The credential of its agent, shown only now:")
+    # As with a token: the secret alone on standard output.
+    typer.echo(f"Backend `{slug}` is registered. The credential of its agent, shown only now:", err=True)
     typer.echo(secret)
-    typer.echo("Next: put it into the file that the agent's policy names as its credential, with mode 0600.")
+    typer.echo(
+        "Next: put it into the file that the agent's policy names as its credential, with mode 0600.",
+        err=True,
+    )
 
 
 @app.command("add-approval")
@@ -175,9 +179,11 @@ def create_token(
         now = timezone.now()
         member, projects = register.join(person, tuple(project), now=now)
         secret = tokens.create(member, projects, days=days, now=now)
-    typer.echo(f"Token of `{person}` for {', '.join(project)}, good for {days} days, shown only now:")
+    # The token alone on standard output, so that a program can take it as it is.
+    named = ", ".join(project)
+    typer.echo(f"Token of `{person}` for {named}, good for {days} days, shown only now:", err=True)
     typer.echo(secret)
-    typer.echo("Next: save it as ~/.config/jobrunner/token with mode 0600, or set JOBRUNNER_TOKEN.")
+    typer.echo("Next: save it as ~/.config/jobrunner/token with mode 0600, or set JOBRUNNER_TOKEN.", err=True)
 
 
 @app.command()

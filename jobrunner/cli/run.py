@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jobrunner.local.code import Code
     from jobrunner.local.outcome import Outcome
     from jobrunner.local.planning import Step, Wish
+    from jobrunner.local.problems import LocalProblem
     from jobrunner.local.situation import Situation
     from jobrunner.pipeline import Pipeline
 
@@ -50,9 +51,10 @@ def run(
     try:
         with display() as shown:
             outcomes = _run(folder.resolve(), actions, fresh, force_needs, jobs, shown)
+            shown.say_notes()
             shown.say(_summary(outcomes))
     except LocalProblem as problem:
-        raise Stop(printable_lines(problem.message)) from problem
+        raise Stop(printable_lines(_told(problem, folder))) from problem
     except (EngineError, SandboxRefused) as error:
         raise Stop(printable_lines(_engine_help(str(error)))) from error
     except OSError as error:
@@ -72,7 +74,7 @@ def plan(
     folder: Folder = Path(),
 ) -> None:
     """Tell what `jobrunner run` would run, in which order, and why; and what is up to date, and why."""
-    from jobrunner.cli.run_display import printable, printable_lines
+    from jobrunner.cli.run_display import Notes, printable, printable_lines
     from jobrunner.local.planning import steps, wish
     from jobrunner.local.problems import LocalProblem
     from jobrunner.local.situation import look, read_pipeline
@@ -85,17 +87,20 @@ def plan(
         names = _images_of(pipeline, wished, codes)
         situation = look(root, pipeline, _images_if_any(root, names), codes)
         planned = steps(situation, wished)
+        warnings = _warnings(situation, wished)
     except LocalProblem as problem:
-        raise Stop(printable_lines(problem.message)) from problem
+        raise Stop(printable_lines(_told(problem, folder))) from problem
     if json:
-        print(json_format.dumps(_as_data(situation, planned), ensure_ascii=True))
+        print(json_format.dumps(_as_data(planned, warnings), ensure_ascii=True))
         return
-    for warning in situation.study.warnings:
+    for warning in warnings:
         print(printable(warning), file=sys.stderr)
+    notes = Notes()
     for step in planned:
+        notes.add(step.action, step.verdict)
         print(printable(f"{step.action}: {_DOING[step.doing]}: {_reason(step)}"))
-        for note in step.verdict.notes:
-            print(printable(f"  {note}"))
+    for note in notes.said():
+        print(printable(note))
 
 
 def _run(
@@ -116,7 +121,7 @@ def _run(
             codes = _codes(pipeline, wished)
             names = _images_of(pipeline, wished, codes)
             situation = look(root, pipeline, find_images(executor, names), codes)
-            for warning in situation.study.warnings:
+            for warning in _warnings(situation, wished):
                 shown.say(warning)
             planned = steps(situation, wished)
             to_run = [situation.code(step.action).action for step in planned if step.doing != "up_to_date"]
@@ -145,6 +150,24 @@ def _codes(pipeline: "Pipeline", wished: "Wish") -> "dict[str, Code]":
     from jobrunner.local.code import reusable_codes
 
     return reusable_codes((pipeline.actions[name] for name in wished.order), frozenset(wished.options))
+
+
+def _warnings(situation: "Situation", wished: "Wish") -> tuple[str, ...]:
+    from jobrunner.local.preflight import dummy_warnings
+
+    actions = [situation.code(name).action for name in wished.order]
+    return (*situation.study.warnings, *dummy_warnings(actions, situation.study))
+
+
+def _told(problem: "LocalProblem", folder: Path) -> str:
+    """The message; errors of project.yaml as `jobrunner check` shows them."""
+    from jobrunner.cli.check_text import as_text
+    from jobrunner.local.problems import PipelineInvalid
+
+    if not isinstance(problem, PipelineInvalid):
+        return problem.message
+    shown = as_text(str(folder / "project.yaml"), problem.problems, problem.data)
+    return f"{problem.message}\n{shown}"
 
 
 def _images_of(pipeline: "Pipeline", wished: "Wish", codes: "dict[str, Code]") -> set[str]:
@@ -178,7 +201,7 @@ def _reason(step: "Step") -> str:
     return why
 
 
-def _as_data(situation: "Situation", planned: "list[Step]") -> dict[str, Any]:
+def _as_data(planned: "list[Step]", warnings: tuple[str, ...]) -> dict[str, Any]:
     return {
         "actions": [
             {
@@ -190,7 +213,7 @@ def _as_data(situation: "Situation", planned: "list[Step]") -> dict[str, Any]:
             }
             for step in planned
         ],
-        "warnings": list(situation.study.warnings),
+        "warnings": list(warnings),
     }
 
 

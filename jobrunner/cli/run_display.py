@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jobrunner.local.staleness import Verdict
 
 _MOST_OUTPUTS: Final = 5
+_MOST_ACTIONS: Final = 5
 
 
 def printable(text: str) -> str:
@@ -29,6 +30,22 @@ def printable_lines(text: str) -> str:
     return "\n".join(printable(line) for line in text.splitlines())
 
 
+class Notes:
+    """What is noted about actions that do not run. The same about several of them is said once."""
+
+    def __init__(self) -> None:
+        self._actions: dict[str, list[str]] = {}
+
+    def add(self, action: str, verdict: "Verdict") -> None:
+        """Keep the notes of this verdict."""
+        for note in verdict.notes:
+            self._actions.setdefault(note, []).append(action)
+
+    def said(self) -> list[str]:
+        """One line for each note, with the actions that it is about."""
+        return [f"Note for {_some(actions)}: {note}" for note, actions in self._actions.items()]
+
+
 class Display:
     """A running.Listener. Safe to use from several threads."""
 
@@ -36,6 +53,7 @@ class Display:
         self._console = console
         self._lock = threading.Lock()
         self._running: dict[str, tuple[str, float]] = {}
+        self._notes = Notes()
 
     def say(self, text: str) -> None:
         """One line."""
@@ -43,8 +61,13 @@ class Display:
 
     def up_to_date(self, action: str, verdict: "Verdict") -> None:
         """See running.Listener."""
-        lines = [(f"{action}: up to date: {'; '.join(verdict.why)}", "dim")]
-        self._lines([*lines, *((f"  {note}", "yellow") for note in verdict.notes)])
+        self._notes.add(action, verdict)
+        self._lines([(f"{action}: up to date: {'; '.join(verdict.why)}", "dim")])
+
+    def say_notes(self) -> None:
+        """At the end, what does not decide but may matter about the actions that did not run."""
+        for note in self._notes.said():
+            self._lines([(note, "yellow")])
 
     def starts(self, action: str, verdict: "Verdict") -> None:
         """See running.Listener."""
@@ -99,6 +122,11 @@ def display() -> Iterator[Display]:
 
     with Live(shown, console=console, refresh_per_second=8, transient=True):
         yield shown
+
+
+def _some(actions: list[str]) -> str:
+    more = len(actions) - _MOST_ACTIONS
+    return ", ".join(actions[:_MOST_ACTIONS]) + (f" and {more} more" if more > 0 else "")
 
 
 def _success(outcome: "Outcome") -> list[tuple[str, str]]:

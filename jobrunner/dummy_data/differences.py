@@ -20,6 +20,9 @@ from jobrunner.pipeline.wording import listing, quote
 #: Rows that are looked at.
 SAMPLE_ROWS: Final = 1000
 
+#: Columns of one list that are named.
+MOST_LISTED: Final = 40
+
 _INT: Final = re.compile(r"[+-]?[0-9]+")
 _FLOAT: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _BOOLS: Final = frozenset({"true", "false", "True", "False", "TRUE", "FALSE", "1", "0"})
@@ -27,6 +30,8 @@ _BOOLS: Final = frozenset({"true", "false", "True", "False", "TRUE", "FALSE", "1
 
 def differences(table: Table, header: Sequence[str], sample: Iterable[Sequence[str]]) -> tuple[str, ...]:
     """What is not as the table declares, one sentence each: columns, their order, types and categories.
+
+    Where the columns differ, the last sentence about them lists both.
 
     `sample` are rows as a csv has them, of which the first 1,000 are looked at; an empty text is a
     missing value. A column is named once, with its first value that does not fit.
@@ -43,30 +48,34 @@ def differences(table: Table, header: Sequence[str], sample: Iterable[Sequence[s
     if len(set(header)) < len(header):
         found.append("Two columns of the dummy data have one name.")
     elif not missing and not beyond and list(header) != declared:
-        found.append(f"The columns stand in another order than declared: {listing(declared, 12)}.")
+        found.append("The columns stand in another order than declared.")
+    if found:
+        have = listing(header, MOST_LISTED) if header else "none"
+        found.append(f"Its columns are {have}; declared are {listing(declared, MOST_LISTED)}.")
     by_name = {column.name: column for column in table.columns}
     watched = [(index, by_name[name]) for index, name in enumerate(header) if name in by_name]
     return (*found, *_unfit(watched, len(header), islice(sample, SAMPLE_ROWS)))
 
 
-def warnings_for(dummy: Path) -> tuple[str, ...]:
+def warnings_for(dummy: Path, root: Path = Path()) -> tuple[str, ...]:
     """What is not as declared in a dummy data file; nothing where no schema lies beside it.
 
-    What declares `dummy/cohort.csv` is the table `cohort` of `dummy/cohort.schema.yaml`, or else of
-    `dummy/schema.yaml`. Never raises: what cannot be read is a warning too. Arrow files are not looked at.
+    `dummy` is relative to the folder `root`, and so are the names in the warnings. What declares
+    `dummy/cohort.csv` is the table `cohort` of `dummy/cohort.schema.yaml`, or else of `dummy/schema.yaml`.
+    Never raises: what cannot be read is a warning too. Arrow files are not looked at.
     """
     stem = dummy.name.removesuffix(".gz").removesuffix(".csv")
     if dummy.name == stem:
         return ()
     own, shared = dummy.with_name(f"{stem}.schema.yaml"), dummy.with_name("schema.yaml")
-    if own.is_file():
-        return _against(own, dummy, stem)
-    return _against(shared, dummy, stem) if shared.is_file() else ()
+    if (root / own).is_file():
+        return _against(root, own, dummy, stem)
+    return _against(root, shared, dummy, stem) if (root / shared).is_file() else ()
 
 
-def _against(place: Path, dummy: Path, stem: str) -> tuple[str, ...]:
+def _against(root: Path, place: Path, dummy: Path, stem: str) -> tuple[str, ...]:
     try:
-        with place.open("rb") as file:
+        with (root / place).open("rb") as file:
             schema = read_schema(file.read(MAX_BYTES + 1)).schema
         if schema is None:
             return (f"{place} has mistakes; `jobrunner dummy {place}` tells them.",)
@@ -74,11 +83,13 @@ def _against(place: Path, dummy: Path, stem: str) -> tuple[str, ...]:
         if table is None:
             # The file of many tables need not declare this one.
             return ()
-        with dummy.open("rb") as binary:
+        with (root / dummy).open("rb") as binary:
             plain = gzip.GzipFile(fileobj=binary) if dummy.name.endswith(".gz") else binary
             rows = csv.reader(io.TextIOWrapper(plain, encoding="utf-8-sig", newline=""))
             found = differences(table, next(rows, []), rows)
-    except (OSError, EOFError, zlib.error, csv.Error, UnicodeDecodeError) as error:
+    except OSError as error:
+        return (f"{dummy} could not be compared with {place}: {error.strerror or error}.",)
+    except (EOFError, zlib.error, csv.Error, UnicodeDecodeError) as error:
         return (f"{dummy} could not be compared with {place}: {error}.",)
     return tuple(f"{dummy} is not as {place} declares: {sentence}" for sentence in found)
 

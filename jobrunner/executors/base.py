@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import BinaryIO, Final, Protocol
 
 from jobrunner.executors.database import VARIABLE, Database
+from jobrunner.executors.seccomp import allowed_calls
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
@@ -204,7 +205,7 @@ def ulimit(name: str, value: object) -> Mapping[str, object]:
 class SandboxProfile:
     """The walls around a run: `config` and `host` with the engine's keys, and the whole environment.
 
-    `seccomp` is a list of allowed system calls as inline JSON; None keeps the engine's default list.
+    `seccomp` is the list of allowed system calls as inline JSON, in place of the engine's own.
     `database_mount` and `database_environment` come on top for a run with a database, and for no other;
     the mount's source is the attempt's own view of the file.
     """
@@ -216,7 +217,7 @@ class SandboxProfile:
     database_environment: Mapping[str, object]
     masked_paths: frozenset[str]
     readonly_paths: frozenset[str]
-    seccomp: str | None
+    seccomp: str
 
 
 PROFILE: Final = SandboxProfile(
@@ -323,7 +324,7 @@ PROFILE: Final = SandboxProfile(
         }
     ),
     readonly_paths=frozenset({"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}),
-    seccomp=None,
+    seccomp=allowed_calls(),
 )
 
 
@@ -337,6 +338,12 @@ class Executor(Protocol):
     def image_present(self, image_id: str) -> bool:
         """Whether the engine has the image of exactly this id, or had it before; `prepare` finds it gone."""
         ...
+
+    def image_size(self, image_id: str) -> int | None:
+        """Bytes of the image of exactly this id; None when the engine has none now."""
+
+    def engine_version(self) -> str:
+        """What the engine says of itself: another text means another engine."""
 
     def prepare(self, run: ActionRun) -> None:
         """Make the attempt's disk, its workspace and its container, and compare that with the profile.

@@ -1,7 +1,8 @@
 """Empty disk images for attempts: sparse ext4 files, copies of one that nobody ever mounts.
 
 The file bounds bytes and inodes under every runtime. A disk is used by one attempt and then
-deleted; nothing of it ever reaches another one.
+deleted; nothing of it ever reaches another one. As copies they share the id of their file system and the
+seed of its directories, which tells a job nothing of others.
 """
 
 import errno
@@ -103,7 +104,11 @@ def _blank(blanks: Path, limits: Limits) -> Path:
 def _new_file(path: Path, size: int) -> int:
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    os.truncate(descriptor, size)
+    try:
+        os.truncate(descriptor, size)
+    except BaseException:
+        os.close(descriptor)
+        raise
     return descriptor
 
 

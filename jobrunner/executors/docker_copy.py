@@ -112,6 +112,15 @@ class CopyExecutor(Executor):
         """See base.Executor."""
         return self._containers.image_config(image_id) is not None
 
+    def image_size(self, image_id: str) -> int | None:
+        """See base.Executor."""
+        image = self._engine.image(image_id)
+        return None if image is None else int(image["Size"])
+
+    def engine_version(self) -> str:
+        """See base.Executor."""
+        return self._engine.version()
+
     def prepare(self, run: ActionRun) -> None:
         """See base.Executor."""
         _check_user(run)

@@ -49,6 +49,13 @@ class Engine:
         seccomp = [option for option in options if option.startswith("name=seccomp")]
         return bool(seccomp) and not any("unconfined" in option for option in seccomp)
 
+    def version(self) -> str:
+        """Versions of the engine and of the parts that it runs containers with, in one line."""
+        with _errors("ask for its version"):
+            told = self._client.version()
+            parts = [(part["Name"], part["Version"]) for part in told.get("Components") or []]
+        return " ".join(f"{name}={version}" for name, version in sorted(parts)) or str(told["Version"])
+
     def image(self, image_id: str) -> Mapping[str, Any] | None:
         """What the engine says of an image; None when there is none of this id."""
         with _errors("inspect the image"):

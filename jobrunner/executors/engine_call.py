@@ -1,6 +1,5 @@
 """From the profile to the engine's create call, and from the engine's answer back to the profile."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -25,8 +24,7 @@ def create_body(
     if run.database is not None:
         mount = {**_value(profile.database_mount, run), "Source": str(database_file)}
         body["HostConfig"]["Mounts"].append(mount)
-    if profile.seccomp is not None:
-        body["HostConfig"]["SecurityOpt"].append(f"seccomp={_compact(profile.seccomp)}")
+    body["HostConfig"]["SecurityOpt"].append(f"seccomp={profile.seccomp}")
     return dict(body)
 
 
@@ -90,10 +88,6 @@ def _value(entry: object, run: ActionRun) -> Any:
     if isinstance(entry, tuple):
         return [_value(value, run) for value in entry]
     return entry
-
-
-def _compact(text: str) -> str:
-    return json.dumps(json.loads(text), separators=(",", ":"), sort_keys=True)
 
 
 def _unequal(where: str, asked: Mapping[str, Any], got: Mapping[str, Any]) -> Iterable[str]:

@@ -1,8 +1,10 @@
 """What must be there before the first action starts; everything that is missing is told at once."""
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Final
 
+from jobrunner.dummy_data import warnings_for
 from jobrunner.executors.docker_copy import CopyExecutor, LocalImage
 from jobrunner.executors.image_build import ImageError
 from jobrunner.executors.images import ensure
@@ -11,8 +13,12 @@ from jobrunner.local.situation import find_images
 from jobrunner.local.study_files import StudyFiles
 from jobrunner.pipeline import Action
 from jobrunner.pipeline.starting import image_name, is_too_long
+from jobrunner.study.tree import EntryKind
 
 DUMMY_OPTION: Final = "--dummy-data-file"
+
+# A link may lead out of the study; what it leads to is no file of it.
+_FILES: Final = (EntryKind.FILE, EntryKind.PROGRAM)
 
 
 def check_actions(actions: Iterable[Action], study: StudyFiles) -> None:
@@ -83,6 +89,13 @@ def dummy_file(action: Action) -> str | None:
         if word.startswith(f"{DUMMY_OPTION}="):
             return _plain(word.partition("=")[2])
     return None
+
+
+def dummy_warnings(actions: Iterable[Action], study: StudyFiles) -> tuple[str, ...]:
+    """Where made-up rows of these actions are not as a schema beside them declares, one sentence each."""
+    files = dict.fromkeys(dummy_file(action) for action in actions if action.is_database_action)
+    known = [path for path in files if path is not None and study.kinds.get(path) in _FILES]
+    return tuple(warning for path in known for warning in warnings_for(Path(path), study.root))
 
 
 def _plain(path: str) -> str:

@@ -1,5 +1,7 @@
 """What ends a local run before anything ran."""
 
+from jobrunner.pipeline import Problem
+
 
 class LocalProblem(Exception):
     """`word` is one of a closed list for programs, `message` says what is wrong and what to do.
@@ -12,3 +14,12 @@ class LocalProblem(Exception):
         super().__init__(message)
         self.word = word
         self.message = message
+
+
+class PipelineInvalid(LocalProblem):
+    """The project.yaml has errors: `data` is its text, of which no more than the limit was read."""
+
+    def __init__(self, problems: tuple[Problem, ...], data: bytes) -> None:
+        super().__init__("pipeline_invalid", "project.yaml has errors, so nothing was run:")
+        self.problems = problems
+        self.data = data

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from jobrunner.local.code import Code
 from jobrunner.local.hashing import hash_files
 from jobrunner.local.named import named_files
-from jobrunner.local.problems import LocalProblem
+from jobrunner.local.problems import LocalProblem, PipelineInvalid
 from jobrunner.local.records import Record, RecordUnreadable
 from jobrunner.local.staleness import Present, Verdict, judge
 from jobrunner.local.state import State
@@ -106,18 +106,17 @@ class Situation:
 
 
 def read_pipeline(root: Path) -> Pipeline:
-    """The project.yaml of the work tree. Raises LocalProblem (no_study, pipeline_invalid)."""
+    """The project.yaml of the work tree. Raises LocalProblem (no_study), PipelineInvalid."""
     try:
         with (root / PIPELINE_FILE).open("rb") as file:
-            loaded = load(file.read(MAX_BYTES + 1))
+            data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise LocalProblem(
             "no_study", f"{root / PIPELINE_FILE} cannot be read ({error.strerror}). Go to the study's folder."
         ) from error
+    loaded = load(data)
     if loaded.pipeline is None:
-        errors = [problem for problem in loaded.problems if problem.severity == "error"]
-        lines = [f"  line {one.line}, column {one.column}: {one.id} {one.message}" for one in errors]
-        raise LocalProblem("pipeline_invalid", "\n".join(["project.yaml cannot be run:", *lines]))
+        raise PipelineInvalid(loaded.problems, data)
     return loaded.pipeline
 
 

@@ -117,7 +117,7 @@ def _notes(record: Record, now: Present) -> Iterator[str]:
         path for path in {*record.others, *now.others} if record.others.get(path) != now.others.get(path)
     )
     if differ:
-        yield f"{_some(differ)} changed since; --fresh runs it again."
+        yield f"{_some(differ)} changed since; --fresh runs an action again in any case."
     if now.image_id is None:
         yield f"The image {now.image} is not at hand, so nobody looked whether it is still the same."
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from jobrunner.pipeline.nodes import BOOLEAN, FLOAT, INTEGER, LIST, MAPPING, MERGE, NULL, TEXT, Entries, Node
 from jobrunner.pipeline.wording import quote
 
-#: Reports an error: rule id, node it is at, action it belongs to, message.
-Report = Callable[[str, Node, str | None, str], None]
+#: Reports an error: rule id, node it is at, action it belongs to, message, line of the other place.
+Report = Callable[[str, Node, str | None, str, int | None], None]
 
 _ODD_KEYS = {
     NULL: ("null", "Put it in quotes."),
@@ -73,12 +73,12 @@ def resolve(
         owner = key.text if in_actions and named and kind is not MERGE else action
         if kind in _ODD_KEYS:
             what, hint = _ODD_KEYS[kind]
-            report("PS009", key, owner, f"{_key(key)}{_of(owner)} is {what}. {hint}")
+            report("PS009", key, owner, f"{_key(key)}{_of(owner)} is {what}. {hint}", None)
         identity = key.value if kind is TEXT else identities.of(key)
         if identity in firsts:
             line = firsts[identity].line
             message = f"{_key(key)}{_of(owner)} was already given on line {line}. Keep one of the two."
-            report("PY003", key, owner, message)
+            report("PY003", key, owner, message, line)
             continue
         firsts[identity] = key
         if kind is MERGE:
@@ -99,7 +99,7 @@ def _merge(mapping: Node, entries: Entries, merged: Node, action: str | None, re
         message = f"`<<`{_of(action)} must point at a mapping, but here is {what}"
         if merged.kind is LIST:
             message += " that does not hold mappings only"
-        report("PY004", merged, action, f"{message}. Point it at an anchored mapping.")
+        report("PY004", merged, action, f"{message}. Point it at an anchored mapping.", None)
         return
     for source in sources:
         mapping.left_out = mapping.left_out or source.left_out

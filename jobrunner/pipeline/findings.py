@@ -5,8 +5,8 @@ from operator import itemgetter
 from jobrunner.pipeline.model import Problem, Severity
 from jobrunner.pipeline.nodes import Node
 
-#: line, column, id, message, severity, action: as sorted.
-_Row = tuple[int, int, str, str, Severity, str | None]
+#: line, column, id, message, severity, action, beside: as sorted.
+_Row = tuple[int, int, str, str, Severity, str | None, int | None]
 
 
 class Findings:
@@ -15,24 +15,28 @@ class Findings:
     def __init__(self, found: list[Problem]) -> None:
         self._rows: dict[_Row, None] = {}
         for one in found:
-            self._rows[one.line, one.column, one.id, one.message, one.severity, one.action] = None
+            self._rows[one.line, one.column, one.id, one.message, one.severity, one.action, one.beside] = None
 
-    def error(self, rule: str, node: Node, action: str | None, message: str) -> None:
-        """An error at a node of the tree."""
-        self._rows[node.line, node.column, rule, message, "error", action] = None
+    def error(
+        self, rule: str, node: Node, action: str | None, message: str, beside: int | None = None
+    ) -> None:
+        """An error at a node of the tree; `beside` as in Problem."""
+        self._rows[node.line, node.column, rule, message, "error", action, beside] = None
 
-    def warning(self, rule: str, node: Node, action: str | None, message: str) -> None:
-        """A warning at a node of the tree."""
-        self._rows[node.line, node.column, rule, message, "warning", action] = None
+    def warning(
+        self, rule: str, node: Node, action: str | None, message: str, beside: int | None = None
+    ) -> None:
+        """A warning at a node of the tree; `beside` as in Problem."""
+        self._rows[node.line, node.column, rule, message, "warning", action, beside] = None
 
     def error_at_start(self, rule: str, message: str) -> None:
         """An error about something that is missing from the file."""
-        self._rows[1, 1, rule, message, "error", None] = None
+        self._rows[1, 1, rule, message, "error", None, None] = None
 
     def sorted(self) -> tuple[Problem, ...]:
         """By line, column, id and message."""
         rows = sorted(self._rows, key=itemgetter(0, 1, 2, 3))
         return tuple(
-            Problem(rule, severity, line, column, action, message)
-            for line, column, rule, message, severity, action in rows
+            Problem(rule, severity, line, column, action, message, beside)
+            for line, column, rule, message, severity, action, beside in rows
         )

@@ -27,7 +27,11 @@ Severity = Literal["error", "warning"]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong with the text. `line` and `column` count from 1, in Unicode characters."""
+    """One thing that is wrong with the text. `line` and `column` count from 1, in Unicode characters.
+
+    `beside` is the line of the other place that the message is about, if there is one; it is shown to people
+    and no part of `check --json`.
+    """
 
     id: str
     severity: Severity
@@ -35,6 +39,7 @@ class Problem:
     column: int
     action: str | None
     message: str
+    beside: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,5 +170,5 @@ def _why_nothing(asked: set[str], busy: frozenset[str]) -> str:
     if asked <= busy:
         return "Every action asked for is already waiting or running in this workspace."
     if asked & busy:
-        return "Every action has already succeeded in this workspace, or is waiting or running there."
-    return "Every action has already succeeded in this workspace. `--force` runs them again."
+        return "Nothing was started: every action has already succeeded here, or waits or runs."
+    return "Nothing was started: every action has already succeeded here. `--force` runs them again."

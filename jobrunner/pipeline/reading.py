@@ -73,7 +73,7 @@ def read_document(text: str) -> tuple[Node | None, list[Problem]]:
             stumbled = error if isinstance(error, MarkedYAMLError) else None
             mark = stumbled.problem_mark if stumbled is not None else None
             if stumbled is None or mark is None or not adapted.mend(mark.index, stumbled.problem or ""):
-                line, column, message = explain(error)
+                line, column, message = explain(error, adapted.text)
                 if (
                     stumbled is not None
                     and mark is not None
@@ -309,5 +309,5 @@ class _Reader:
         mark = event.start_mark
         self.problems.append(Problem(rule, "error", mark.line + 1, mark.column + 1, self.action(), message))
 
-    def _report(self, rule: str, node: Node, action: str | None, message: str) -> None:
-        self.problems.append(Problem(rule, "error", node.line, node.column, action, message))
+    def _report(self, rule: str, node: Node, action: str | None, message: str, beside: int | None) -> None:
+        self.problems.append(Problem(rule, "error", node.line, node.column, action, message, beside))

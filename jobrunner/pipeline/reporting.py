@@ -1,9 +1,8 @@
 """A check's result as plain data, in the form of `jobrunner check --json` (project-yaml.md section 8)."""
 
-from dataclasses import asdict
 from typing import Any
 
-from jobrunner.pipeline.model import Action, Loaded
+from jobrunner.pipeline.model import Action, Loaded, Problem
 from jobrunner.pipeline.planning import run_all_order
 
 
@@ -16,7 +15,18 @@ def as_data(loaded: Loaded) -> dict[str, Any]:
         "population_size": pipeline.population_size if pipeline else None,
         "actions": [_action(action) for action in pipeline.actions.values()] if pipeline else [],
         "run_all_order": list(run_all_order(pipeline.actions)) if pipeline else [],
-        "problems": [asdict(problem) for problem in loaded.problems],
+        "problems": [_problem(problem) for problem in loaded.problems],
+    }
+
+
+def _problem(problem: Problem) -> dict[str, Any]:
+    return {
+        "id": problem.id,
+        "severity": problem.severity,
+        "line": problem.line,
+        "column": problem.column,
+        "action": problem.action,
+        "message": problem.message,
     }
 
 

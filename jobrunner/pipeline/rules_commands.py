@@ -82,7 +82,7 @@ class CommandRules:
         message = (
             f"runs exactly what {quote(other)} (line {line}) runs. Drop one, or make the commands differ."
         )
-        self._findings.error("PY038", run, action, f"Action {quote(action)} {message}")
+        self._findings.error("PY038", run, action, f"Action {quote(action)} {message}", beside=line)
 
     def _check_image(self, action: str, run: Node, command: Command) -> None:
         image, name = command.image, quote(action)

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
 from jobrunner.pipeline.findings import Findings
 from jobrunner.pipeline.nodes import TEXT, Node
@@ -51,10 +52,8 @@ def check_needs(needs: Mapping[str, list[Node]], findings: Findings) -> None:
         first, members = circle[0], set(circle)
         entry = next(entry for entry in leads[first] if entry.text in members)
         way = _way_back(first, entry.text, members, targets)
-        if len(way) > _LONGEST_CIRCLE_SHOWN:
-            way = [*way[: _LONGEST_CIRCLE_SHOWN - 1], "...", first]
-        shown = ", ".join(quote(action) for action in way)
-        message = f"{shown} need each other in a circle and could never start. Remove one of these needs."
+        shown = ", ".join(_links(way, leads))
+        message = f"{shown}: a circle, so that none of them could ever start. Remove one of these needs."
         findings.error("PS023", entry, first, message)
 
 
@@ -103,6 +102,18 @@ def circles(targets: Mapping[str, Sequence[str]]) -> list[list[str]]:
     return sorted(
         (sorted(one, key=order.__getitem__) for one in found if len(one) > 1), key=lambda one: order[one[0]]
     )
+
+
+def _links(way: Sequence[str], leads: Mapping[str, Sequence[Node]]) -> Iterator[str]:
+    """Each step of the way with the line it is written on; of a long way its beginning and its last step."""
+    pairs = list(pairwise(way))
+    left_out = max(0, len(pairs) - _LONGEST_CIRCLE_SHOWN)
+    for number, (action, other) in enumerate(pairs):
+        if left_out and number == _LONGEST_CIRCLE_SHOWN - 1:
+            yield f"and {left_out} more"
+        if number < _LONGEST_CIRCLE_SHOWN - 1 or number == len(pairs) - 1:
+            line = next(entry.line for entry in leads[action] if entry.text == other)
+            yield f"{quote(action)} needs {quote(other)} (line {line})"
 
 
 def _way_back(first: str, second: str, members: set[str], targets: Mapping[str, Sequence[str]]) -> list[str]:

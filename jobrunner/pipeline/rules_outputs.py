@@ -8,7 +8,7 @@ from jobrunner.pipeline.model import LEVELS
 from jobrunner.pipeline.nodes import MAPPING, NULL, TEXT, Node
 from jobrunner.pipeline.patterns import PatternSet
 from jobrunner.pipeline.suggestions import Suggestions
-from jobrunner.pipeline.wording import character, quote
+from jobrunner.pipeline.wording import character, listing, quote
 
 MAX_PATTERN_BYTES = 1_000
 
@@ -19,7 +19,9 @@ REVIEWABLE = frozenset(
 
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _DRIVE = re.compile("[A-Za-z]:/")
-_OTHER_WILDCARD = re.compile(r"\*\*|\?|\[")
+#: What a shell would take for a wildcard, and is none here; a bracket with all that is in it.
+_OTHER_WILDCARD = re.compile(r"\*{2,}|\?+|\[[^\]/]*\]?")
+_STARS = re.compile(r"\*{2,}")
 
 #: PS042 is a warning; on a file made to be slow it stops comparing here.
 _MOST_STEPS = 1_000_000
@@ -125,7 +127,7 @@ class OutputRules:
         message = (
             f"{quote(pattern)}, is already an output of {quote(other)} (line {line}). Give each its own path."
         )
-        self._findings.error("PY051", output.node, action, f"{start}, {message}")
+        self._findings.error("PY051", output.node, action, f"{start}, {message}", beside=line)
 
     def _check_overlaps(self, action: str, listed: list[Output]) -> None:
         """PS042, at most once for each pattern."""
@@ -166,7 +168,7 @@ class OutputRules:
             f"In action {quote(action)}, {both} line {earlier.node.line}) can match the same file. The more "
             f"sensitive level wins, so it will be `{level}`; use separate folders if it should not be."
         )
-        self._findings.warning("PS042", later.node, action, message)
+        self._findings.warning("PS042", later.node, action, message, beside=earlier.node.line)
 
 
 def pattern_faults(pattern: str, reviewed: bool) -> tuple[tuple[str, str], ...]:
@@ -179,9 +181,14 @@ def pattern_faults(pattern: str, reviewed: bool) -> tuple[tuple[str, str], ...]:
     shown = f"is {quote(pattern)}"
     if "\\" in pattern:
         add("PY044", f"{shown}, with a backslash. Write `/` between folders.")
-    other = _OTHER_WILDCARD.search(pattern)
-    if other:
-        add("PY045", f"{shown}, with `{other.group()}`. The one wildcard is `*`, within one folder.")
+    others = dict.fromkeys(_OTHER_WILDCARD.findall(pattern))
+    if others:
+        sample = _STARS.sub("*", _OTHER_WILDCARD.sub("*", pattern))
+        add(
+            "PY045",
+            f"{shown}, with {listing(others)}. The one wildcard is `*`, within one folder: "
+            f"write {quote(sample)}, say.",
+        )
     extension = _extension(pattern)
     if not extension or extension.endswith("*"):
         add("PY046", f"{shown}, which does not end in a file type. Add one, such as `.csv`.")

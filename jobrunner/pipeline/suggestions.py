@@ -18,6 +18,11 @@ class Suggestions:
 
     def hint(self, text: str) -> str:
         """`" Did you mean ...?"` with a space before it, or nothing."""
+        close = self.closest(text)
+        return f" Did you mean {quote(close)}?" if close else ""
+
+    def closest(self, text: str) -> str:
+        """The name that was probably meant, or nothing."""
         if text in self._known:
             return self._known[text]
         if len(text) > 128 or len(self._names) > self._left:
@@ -27,5 +32,5 @@ class Suggestions:
         from difflib import get_close_matches
 
         close = get_close_matches(text, self._names, n=1) or get_close_matches(text.lower(), self._names, n=1)
-        self._known[text] = f" Did you mean {quote(close[0])}?" if close else ""
+        self._known[text] = close[0] if close else ""
         return self._known[text]

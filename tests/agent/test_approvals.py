@@ -2,6 +2,7 @@
 
 import base64
 import json
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from jobrunner.agent.approvals import check_approval, check_signers_file
+from jobrunner.agent.approvals import _question, check_approval, check_signers_file
 from jobrunner.agent.outcome import Ended
 from jobrunner.agent.policy import PolicyProblem, Site, load_site
 from jobrunner.sync.approvals import canonical
@@ -157,6 +158,29 @@ def test_a_good_look_does_not_carry_another_text_under_the_same_signature(
     check(site, offer(approval=good))
     other = json.loads(good) | {"payload": canonical(payload(database=True))}
     assert refusal(site, offer(approval=json.dumps(other))) == ("approval_invalid", "bad_signature")
+
+
+def test_an_answer_that_was_given_about_another_file_is_not_kept(
+    make_site: MakeSite, alice: Approver, bob: Approver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = make_site(signers=bob.line())
+    made = offer(approval=envelope(payload(), alice))
+    run = subprocess.run
+
+    def while_alice_is_listed(*arguments: Any, **options: Any) -> Any:
+        site.allowed_signers.write_text(alice.line())
+        return run(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("jobrunner.agent.approvals.subprocess.run", while_alice_is_listed)
+        check(site, made)
+    site.allowed_signers.write_text(bob.line())
+    assert refusal(site, made) == ("approval_invalid", "unknown_key")
+
+
+def test_where_one_part_of_the_question_ends_and_the_next_begins_counts(make_site: MakeSite) -> None:
+    site = make_site()
+    assert _question(b"ab", b"c", site) != _question(b"a", b"bc", site)
 
 
 @pytest.mark.slow

@@ -74,7 +74,7 @@ def test_absolute_paths_stay_as_they_are(site_folder: Path, tmp_path: Path) -> N
         ({"limits__disk_mib": 16}, "limits.inodes"),
         ({"limits__wall_clock_s": 0}, "limits.wall_clock_s"),
         ({"limits__network": "host"}, "limits.network"),
-        ({"sandbox": {"privileged": True}}, "sandbox"),
+        ({"sandbox": {"privileged": True}}, "sandbox.privileged"),
         ({"debug": True}, "debug"),
         ({"images": None}, "images"),
         ({"images": {"python:v2": {"id": "python:v2", "entrypoint": ["x"]}}}, "images.python:v2.id"),

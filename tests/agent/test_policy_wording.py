@@ -49,7 +49,7 @@ def problem(raw: str | bytes) -> str:
         ({"limits__slots": True}, "limits.slots: true is not allowed"),
         ({"limits__cores": 10**400}, "limits.cores: so large a number is not allowed; it must be a number"),
         ({"limits__cores": 1e-9}, "limits.cores: 1e-09 is not allowed"),
-        ({"limits__slot": 2}, "limits.slot: there is no such setting; did you mean `slots`?"),
+        ({"limits__slot": 2}, "limits.slot: there is no such setting; perhaps `slots` is meant"),
         ({"limits__network": "host"}, "limits.network: there is no such setting here; there are slots,"),
         ({"mode": "prod"}, 'mode: "prod" is not allowed; it must be "production", "dev" or "test", such'),
         ({"mode": None}, 'mode: it is missing; it must be "production", "dev" or "test"'),

@@ -71,6 +71,7 @@ ADDED: dict[str, Callable[[dict[str, Any]], object]] = {
     "restart": lambda body: body["HostConfig"].update(RestartPolicy={"Name": "always"}),
     "unmasked": lambda body: body["HostConfig"].update(MaskedPaths=[]),
     "writable_proc": lambda body: body["HostConfig"].update(ReadonlyPaths=[]),
+    "unfiltered": lambda body: body["HostConfig"].update(SecurityOpt=["no-new-privileges:true"]),
     "unconfined": lambda body: body["HostConfig"]["SecurityOpt"].append("seccomp=unconfined"),
     "environment": lambda body: body["Env"].append("LD_PRELOAD=/workspace/x.so"),
     "entrypoint": lambda body: body.update(Entrypoint=["/setuid-canary"]),

@@ -104,7 +104,7 @@ def test_S01_twin_with_a_network_it_gets_out(executor: DockerExecutor, canary: C
             engine,
             executor,
             canary("network", bridge_address(engine), str(port), name),
-            {"NetworkMode": "host", "CapDrop": None},
+            {"NetworkMode": "host", "CapDrop": None, "SecurityOpt": ["seccomp=unconfined"]},
             User="0:0",
         )
         assert ended.json["tcp"] == ended.json["udp"] == ended.json["abstract"] == "ok"

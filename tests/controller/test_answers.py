@@ -34,7 +34,7 @@ def test_nothing_to_do_names_each_run_that_serves_and_its_commit(site: Site) -> 
     assert answer["request"] is None
     assert answer["already"] == []
     assert answer["message"] == (
-        "Every action has already succeeded in this workspace. `--force` runs them again."
+        "Nothing was started: every action has already succeeded here. `--force` runs them again."
     )
     assert [run["action"] for run in answer["reused"]] == ["extract", "count", "chart", "other"]
     for run in answer["reused"]:
@@ -53,8 +53,9 @@ def test_after_a_new_commit_the_terminal_says_that_older_runs_serve_and_how_to_r
     assert done.returncode == 0, done.stderr
     head, *lines = done.stdout.splitlines()
     assert head == (
-        "Every action has already succeeded in this workspace. `--force` runs them again. All 4 reused "
-        "runs are older and of another commit; `--force` (or naming actions) runs them at this commit."
+        "Nothing was started: every action has already succeeded here. `--force` runs them again. "
+        "All 4 reused runs are older and of another commit; "
+        "`--force` (or naming actions) runs them at this commit."
     )
     assert len(lines) == 4
     for line in lines:

@@ -72,6 +72,7 @@ def test_what_is_wrong_is_said_in_sentences(site: Site, checkout: Path, tmp_path
     for folder, arguments, environment, sentence in [
         (checkout, ["status", "x"], {"JOBRUNNER_TOKEN": "jrp_x"}, "token is missing, unknown or has ended"),
         (checkout, ["status", "x"], {"JOBRUNNER_TOKEN": ""}, "No token."),
+        (checkout, ["status", "x"], {"JOBRUNNER_TOKEN": "Token:\njrp_x\nNext"}, "The token is not one word"),
         (checkout, ["status", "x"], {"JOBRUNNER_URL": "http://example.org"}, "not an https address"),
         (checkout, ["status", "x"], {"JOBRUNNER_URL": "http://127.0.0.1:9"}, "cannot be reached"),
         (checkout, ["status", "../x"], {}, "is not the id of a request"),

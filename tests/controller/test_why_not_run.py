@@ -190,7 +190,7 @@ def test_while_an_agent_drains_nobody_is_promised_seconds() -> None:
     rows.now = rows.agent().last_seen_at or BEGIN
     assert told(rows, request, "extract").why.endswith("to take it; that happens within seconds.")
     poll(rows, accepting=False)
-    drains = "is draining: it takes nothing new until its agent is started again."
+    drains = "takes nothing new until its agent is started again."
     assert told(rows, request, "extract").why == f"Backend north {drains}"
     assert told(rows, request, "count").why == "Waits for `extract` to finish."
     rows.now += timedelta(hours=1)
@@ -207,7 +207,17 @@ def test_an_agent_that_was_paused_from_here_is_not_draining() -> None:
     poll(rows, accepting=False)
     assert "is paused" in told(rows, request, "extract").why
     set_paused(rows.agent(), False, now=rows.now)
-    assert "draining" not in told(rows, request, "extract").why
+    assert "nothing new" not in told(rows, request, "extract").why
+
+
+def test_a_pause_does_not_make_an_agent_that_drained_take_jobs_again() -> None:
+    rows = Rows()
+    request = rows.ask("extract")
+    poll(rows, accepting=False)
+    set_paused(rows.agent(), True, now=rows.now)
+    poll(rows, accepting=False)
+    set_paused(rows.agent(), False, now=rows.now)
+    assert "takes nothing new" in told(rows, request, "extract").why
 
 
 def test_a_running_job_says_for_how_long() -> None:

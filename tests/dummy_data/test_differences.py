@@ -20,6 +20,7 @@ TABLE = Table(
     ),
 )
 HEADER = ["id", "sex", "bmi", "seen"]
+LISTS = "Its columns are `id`, `sex`, `bmi`; declared are `id`, `sex`, `bmi`, `seen`."
 ROW = ["1", "F", "20.5", "2020-01-01"]
 
 
@@ -27,10 +28,10 @@ ROW = ["1", "F", "20.5", "2020-01-01"]
     ("header", "rows", "told"),
     [
         (HEADER, [ROW, ["", "", "", ""], ["2", "M", "1e3", "2020-12-31"]], []),
-        (HEADER[:3], [ROW[:3]], ["The column `seen` is declared, but"]),
-        ([*HEADER[:3], "sen"], [ROW], ["`seen` is declared", "`sen`, which is not declared. Did you mean"]),
-        (["sex", "id", "bmi", "seen"], [["F", "1", "2", "2020-01-01"]], ["in another order"]),
-        (["id", "id", "sex", "bmi", "seen"], [], ["Two columns"]),
+        (HEADER[:3], [ROW[:3]], ["The column `seen` is declared, but", LISTS]),
+        ([*HEADER[:3], "sen"], [ROW], ["`seen` is declared", "`sen`, which is not", "Its columns"]),
+        (["sex", "id", "bmi", "seen"], [["F", "1", "2", "2020-01-01"]], ["in another order", "`sex`, `id`"]),
+        (["id", "id", "sex", "bmi", "seen"], [], ["Two columns", "Its columns are `id`, `id`, `sex`"]),
         (HEADER, [ROW, ["x", "F", "2", "2020-01-01"]], ["`id` is declared int, but row 2 has `x`."]),
         (HEADER, [["1", "U", "2", "2020-01-01"]], ["`sex` does not declare `U`, which row 1 has."]),
         (HEADER, [["1", "F", "two", "1/2/2020"]], ["`bmi` is declared float", "`seen` is declared date"]),
@@ -63,9 +64,12 @@ def test_what_was_drawn_from_a_schema_is_as_it_declares(
     write_table(read.schema.tables[0], blocks(read.schema, "cohort", 50, 1), dummy)
     assert warnings_for(dummy) == ()
     (tmp_path / schema_name).write_text(SCHEMA.replace("seen", "seen_on"))
-    missing, beyond = warnings_for(dummy)
+    missing, beyond, lists = warnings_for(dummy)
     assert "`seen_on` is declared" in missing
     assert f"{dummy} is not as {tmp_path / schema_name} declares" in beyond
+    assert "Its columns are `id`, `seen`; declared are `id`, `seen_on`." in lists
+    assert f"cohort{suffix} is not as {schema_name} declares: " in warnings_for(Path(dummy.name), tmp_path)[0]
+    assert not any(str(tmp_path) in warning for warning in warnings_for(Path(dummy.name), tmp_path))
 
 
 def test_without_a_schema_nothing_is_told(tmp_path: Path) -> None:
@@ -78,7 +82,7 @@ def test_without_a_schema_nothing_is_told(tmp_path: Path) -> None:
     [
         ("cohort.csv", b"\xff\xfe", "could not be compared"),
         ("cohort.csv.gz", b"id,seen\n", "could not be compared"),
-        ("cohort.csv.gz", gzip.compress(b"id,seen\n" * 99)[:-12], "could not be compared"),
+        ("cohort.csv.gz", gzip.compress(b"id,seen\n" * 99, mtime=0)[:-12], "could not be compared"),
         ("cohort.csv", b"", "is declared, but"),
     ],
 )

@@ -8,7 +8,19 @@ import sys
 from pathlib import Path
 
 from jobrunner.agent import contact, ending, service
+from jobrunner.agent.canary import Verdict
+from jobrunner.agent.canary_findings import Tried
+from jobrunner.agent.policy import Site
+from jobrunner.executors.base import Executor
 from tests.evil_controller.idle_engine import IdleEngine
+
+
+def held(site: Site, executor: Executor, *, may_trust_record: bool) -> Verdict:
+    """A sandbox in which nothing ever runs holds."""
+    del executor, may_trust_record
+    return Verdict(
+        site.policy.sandbox.runtime, "", 0, (Tried("nothing", "run something", True, "it never ran"),)
+    )
 
 
 def main() -> int:
@@ -18,6 +30,7 @@ def main() -> int:
     if stuck:
         ending._ABORT_S = 1.0
         ending._LAST_WORDS_S = 1.0
+    service.try_sandbox = held
     service.DockerExecutor = lambda _work: IdleEngine(stuck=stuck)
     return service.serve(Path(sys.argv[1]))
 

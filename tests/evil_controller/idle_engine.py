@@ -27,6 +27,12 @@ class IdleEngine:
     def image_present(self, image_id: str) -> bool:
         return image_id.startswith("sha256:")
 
+    def image_size(self, image_id: str) -> int | None:
+        return 1 if image_id.startswith("sha256:") else None
+
+    def engine_version(self) -> str:
+        return "idle"
+
     def prepare(self, run: ActionRun) -> None:
         self._event(run)
 

@@ -73,9 +73,14 @@ def test_J04_names_of_the_image_are_unset_and_policy_may_keep_one() -> None:
 
 
 def test_a_seccomp_list_goes_inline() -> None:
-    profile = replace(PROFILE, seccomp='{"defaultAction": "SCMP_ACT_ERRNO"}')
-    options = create_body(profile, RUN, IMAGE)["HostConfig"]["SecurityOpt"]
-    assert options == ["no-new-privileges:true", 'seccomp={"defaultAction":"SCMP_ACT_ERRNO"}']
+    options = BODY["HostConfig"]["SecurityOpt"]
+    assert options == ["no-new-privileges:true", f"seccomp={PROFILE.seccomp}"]
+
+
+def test_an_engine_that_changes_the_seccomp_list_is_seen() -> None:
+    other = PROFILE.seccomp.replace('"accept",', "", 1)
+    options = ["no-new-privileges:true", f"seccomp={other}"]
+    assert len(compare(change("HostConfig.SecurityOpt", options))) == 1
 
 
 def test_an_honest_answer_has_no_difference() -> None:

@@ -3,13 +3,14 @@
 import json
 import os
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from jobrunner.local.planning import steps, wish
-from jobrunner.local.preflight import check_actions, dummy_file
+from jobrunner.local.preflight import check_actions, dummy_file, dummy_warnings
 from jobrunner.local.problems import LocalProblem
 from jobrunner.local.records import dump
 from jobrunner.local.situation import Situation, look, read_pipeline
@@ -127,8 +128,8 @@ def test_without_an_engine_plan_answers_and_run_says_what_to_do(tmp_path: Path) 
     ("files", "said"),
     [
         ({}, "project.yaml cannot be read"),
-        ({"project.yaml": "version: 5\n"}, "line 1, column 1: PY014"),
-        ({"project.yaml": "a: [\n"}, "project.yaml cannot be run:"),
+        ({"project.yaml": "version: 5\n"}, "project.yaml:1:1: error PY014: "),
+        ({"project.yaml": "a: [\n"}, "project.yaml has errors, so nothing was run:"),
     ],
 )
 def test_a_study_that_cannot_be_read_is_told(tmp_path: Path, files: dict[str, str], said: str) -> None:
@@ -167,3 +168,54 @@ def test_what_a_record_says_is_not_obeyed_by_the_terminal(tmp_path: Path) -> Non
     done = jobrunner(root, "plan", "model")
     assert "\x1b" not in done.stdout
     assert "\\x1b[2J is gone" in done.stdout
+
+
+SCHEMA = "version: 1\ntables:\n  rows:\n    columns:\n      a: int\n      b: int\n"
+
+
+def test_rows_that_are_not_as_declared_are_a_warning_with_both_lists(tmp_path: Path) -> None:
+    root = tmp_path / "study"
+    write(root, {"dummy/schema.yaml": SCHEMA})
+    found = situation(root)
+    actions = found.pipeline.actions.values()
+    declared = "dummy/rows.csv is not as dummy/schema.yaml declares: "
+    assert dummy_warnings(actions, found.study) == (
+        f"{declared}The column `b` is declared, but the dummy data do not have it.",
+        f"{declared}Its columns are `a`; declared are `a`, `b`.",
+    )
+    without_database = [found.pipeline.actions["model"]]
+    assert dummy_warnings(without_database, found.study) == ()
+
+    done = jobrunner(root, "plan", "model")
+    assert (done.returncode, done.stderr.count(declared)) == (0, 2)
+    write(root, {"dummy/rows.csv": "a,b\n1,2\n"})
+    done = jobrunner(root, "plan", "model")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_rows_behind_a_link_are_not_looked_at(tmp_path: Path) -> None:
+    write(tmp_path, {"dummy/rows.schema.yaml": SCHEMA, "elsewhere.csv": "secret\n1\n"})
+    situation(tmp_path)
+    (tmp_path / "dummy" / "rows.csv").unlink()
+    (tmp_path / "dummy" / "rows.csv").symlink_to("../elsewhere.csv")
+    found = look(tmp_path, read_pipeline(tmp_path), {})
+    assert dummy_warnings(found.pipeline.actions.values(), found.study) == ()
+
+
+@pytest.mark.parametrize("word", ["run", "plan"])
+def test_errors_of_the_file_are_shown_as_check_shows_them(tmp_path: Path, word: str) -> None:
+    root = tmp_path / "study"
+    write(root, {"project.yaml": PIPELINE.format(dummy="").replace("[extract]", "[extrat]")})
+    checked = jobrunner_check(root)
+    done = jobrunner(root, word, "run_all")
+    shown = f"{root}/project.yaml:8:13: error PY037: Action `model` needs `extrat`, but the file has no such"
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"jobrunner: project.yaml has errors, so nothing was run:\n{checked}"
+    assert checked.startswith(shown)
+    assert checked.splitlines()[1:] == ["    8 |     needs: [extrat]", "      |             ^^^^^^"]
+
+
+def jobrunner_check(root: Path) -> str:
+    """What `jobrunner check` prints of the study."""
+    words = [sys.executable, "-P", "-m", "jobrunner.cli.main", "check", str(root)]
+    return subprocess.run(words, capture_output=True, text=True, check=False).stdout

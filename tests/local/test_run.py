@@ -71,7 +71,8 @@ def test_what_was_edited_or_deleted_by_hand_is_made_again(study: Study, engine: 
     (root / "analysis" / "common.py").write_text("LIMIT = 5\n")
     done = jobrunner(root, "run", "two")
     assert done.ran == []
-    assert "  analysis/common.py changed since; --fresh runs it again." in done.out
+    note = "Note for one, two: analysis/common.py changed since; --fresh runs an action again in any case."
+    assert done.out.splitlines()[-2] == note
     done = jobrunner(root, "run", "two", "--fresh")
     assert (done.ran, done.reason("two")) == (["two"], "runs: it was asked for with --fresh")
     done = jobrunner(root, "run", "two", "--force-needs")

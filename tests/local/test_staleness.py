@@ -72,10 +72,11 @@ def test_each_change_runs_it_again_and_says_why(change: dict[str, object], why: 
 def test_other_files_are_named_and_do_not_decide() -> None:
     verdict = judge(RECORD, replace(NOW, others={"analysis/utils.R": B, "README.md": A}))
     assert not verdict.runs
-    assert verdict.notes == ("analysis/utils.R changed since; --fresh runs it again.",)
+    assert verdict.notes == ("analysis/utils.R changed since; --fresh runs an action again in any case.",)
     many = {f"analysis/{number}.R": B for number in range(9)} | RECORD.others
     assert judge(RECORD, replace(NOW, others=many)).notes == (
-        "analysis/0.R, analysis/1.R, analysis/2.R and 6 more changed since; --fresh runs it again.",
+        "analysis/0.R, analysis/1.R, analysis/2.R and 6 more changed since; "
+        "--fresh runs an action again in any case.",
     )
 
 

@@ -53,5 +53,7 @@ def test_it_runs_once_and_then_only_what_changed(
     # The picture came out otherwise, and `report` reads it.
     assert third.ran == ["plot", "report"]
     assert third.reason("report") == "runs: its input output/figures/survival.png changed"
-    assert "analysis/plot.py changed since; --fresh runs it again." in third.out
+    note = "Note for extract, describe, model: analysis/plot.py changed since; --fresh runs an action again"
+    assert third.out.count(note) == third.out.count("changed since") == 1
+    assert third.out.splitlines()[-2].startswith(note)
     assert left_behind(engine, root) == []

@@ -55,7 +55,7 @@ def test_a_script_that_is_not_there(folder: Path) -> None:
             "SF001 7:10",
             "model",
             "Action `model` runs or reads `analysis/modle.R`, which is not in the folder, and no action "
-            "makes it. Add the file, or fix the spelling. Did you mean `model.R`?",
+            "makes it. Add the file, or fix the spelling. Did you mean `analysis/model.R`?",
         )
     ]
 

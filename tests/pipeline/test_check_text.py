@@ -93,6 +93,92 @@ def test_many_problems_on_one_long_line_take_linear_time() -> None:
     assert text.count("\n") > 60_000
 
 
+@pytest.mark.parametrize(
+    ("line", "column", "signs"),
+    [
+        ("run: r analysis/model.R --x 'a b'", 6, "^"),
+        ("run: 'r:v2x analysis/model.R'", 6, "^" * 6),
+        ("run: &a r analysis/model.R", 6, "^" * 21),
+    ],
+)
+def test_of_a_command_without_version_only_the_image_is_marked(line: str, column: int, signs: str) -> None:
+    assert marked(line, 1, column, "PY061")[1] == f"      | {' ' * (column - 1)}{signs}"
+    assert marked(line, 1, column, "PY060")[1] != f"      | {' ' * (column - 1)}^"
+
+
+STUDY = """\
+version: '5.0'
+actions:
+  extract:
+    run: ehrql:v1 generate-dataset a.py --output output/data.csv.gz
+    outputs: {highly_sensitive: {data: output/data.csv.gz}}
+  model:
+    run: r:v2 model.R
+    needs: [extract]
+    outputs:
+      moderately_sensitive:
+        table: output/table.csv
+"""
+
+
+def told(before: str, after: str) -> str:
+    """What is told of the study with one place of it changed."""
+    assert before in STUDY
+    data = STUDY.replace(before, after).encode()
+    return as_text("f", load(data).problems, data)
+
+
+def test_both_lines_of_a_repeated_key_are_shown() -> None:
+    assert told("    needs: [extract]\n", "    run: r:v2 b\n").endswith(
+        "on line 7. Keep one of the two.\n"
+        "    7 |     run: r:v2 model.R\n    8 |     run: r:v2 b\n      |     ^^^\n"
+    )
+
+
+def test_the_other_line_stands_where_it_stands_in_the_file() -> None:
+    above, below = (Problem("PY003", "error", 2, 1, None, "x", beside=beside) for beside in (1, 3))
+    same = Problem("PY003", "error", 2, 1, None, "x", beside=2)
+
+    def lines(problem: Problem) -> list[str]:
+        return [line[4:].rstrip() for line in as_text("f", [problem], b"a: 1\nb: 2\nc: 3").splitlines()[1:]]
+
+    assert lines(above) == ["1 | a: 1", "2 | b: 2", "  | ^"]
+    assert lines(below) == ["2 | b: 2", "  | ^", "3 | c: 3"]
+    assert lines(same) == ["2 | b: 2", "  | ^"]
+
+
+def test_an_unknown_level_comes_before_what_follows_from_it() -> None:
+    text = told("moderately_sensitive", "moderate_sensitive")
+    assert text.index("f:10:7: error PY041") < text.index("f:9:5: error PY040")
+
+    both = told("moderately_sensitive", "moderate_sensitive: {}\n      secret")
+    assert [line.split()[2] for line in both.splitlines() if line.startswith("f:")] == [
+        "PY041:", "PY041:", "PY040:"
+    ]  # fmt: skip
+    alone = told(":\n      moderately_sensitive:\n        table: output/table.csv\n", ": {}\n")
+    assert [line.split()[2] for line in alone.splitlines() if line.startswith("f:")] == ["PY040:"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("    needs", "      needs", "line 8 begins after 6 spaces and line 7 above it after 4, so it is"),
+        ("    needs", "     # x\n     needs", "9 begins after 5 spaces, which fits no line above it: line 7 "
+         "begins after 4. Give it as many"),
+        ("    needs", "   needs", "8 begins after 3 spaces, which fits no line above it: line 3 begins "
+         "after 2, line 7 after 4. Give it as many"),
+        ("  model:", " model:", "6 begins after 1 space, which fits no line above it: line 1 begins after 0, "
+         "line 3 after 2. Give"),
+        ("run: r:v2 model.R", "run: 'r:v2' model.R", "this line does not fit the list or mapping"),
+        ("run: r:v2 model.R", "run: r:v2: model.R: x", "`:` followed by a space stands where no value may"),
+    ],
+)  # fmt: skip
+def test_a_wrong_indent_is_told_with_the_spaces_of_both_lines(before: str, after: str, said: str) -> None:
+    text = told(before, after)
+    assert "error PY001: This is not valid YAML: " in text
+    assert said in text
+
+
 def test_annotations() -> None:
     problems = [
         Problem("PY037", "error", 8, 13, "model", "Action `model` needs `a:b, 100%`."),

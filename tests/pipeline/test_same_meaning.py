@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from jobrunner.pipeline import load
@@ -85,6 +85,8 @@ def test_style_and_quotes_change_nothing(words: list[str], style: dict[str, Any]
     study = {"version": "5.0", "actions": {"a": action}}
     text = yaml.safe_dump(study, sort_keys=False, **style).encode()
 
+    # PyYAML folds some lines in quotes so that no reader gives them back.
+    assume(yaml.safe_load(text) == study)
     root, problems = read_tree(text)
 
     assert problems == []

@@ -1,6 +1,7 @@
 """What the rules say together: versions, silence, words, commands, outputs, circles, whole files."""
 
 import json
+import re
 
 import pytest
 
@@ -352,6 +353,19 @@ def test_circles() -> None:
     # All six reach each other: one report, at the first action of the file and its first entry that leads
     # into the circle.
     assert short(load(text.encode())) == ["PS023 5:13 z"]
+
+
+def test_of_a_long_circle_the_beginning_and_the_end_are_told() -> None:
+    names = [f"a{number}" for number in range(12)]
+    needs = dict(zip(names, [*names[1:], names[0]], strict=True))
+    text = "version: 5\nactions:\n" + "".join(action_text(name, f"[{need}]") for name, need in needs.items())
+
+    (problem,) = load(text.encode()).problems
+    told = re.findall(r"`(a[0-9]+)` needs `(a[0-9]+)` \(line ([0-9]+)\)", problem.message)
+    assert [(name, need) for name, need, _line in told] == [*list(needs.items())[:7], ("a11", "a0")]
+    lines = text.split("\n")
+    assert all(lines[int(line) - 1].endswith(f"needs: [{need}]") for _name, need, line in told)
+    assert ", and 4 more, `a11` needs" in problem.message
 
 
 def test_two_separate_circles_and_a_bystander() -> None:

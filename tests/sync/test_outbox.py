@@ -35,7 +35,7 @@ def event(job: str = "a", attempt: int = 1, started: int = 0, *, ended: bool = F
 
 def opened(path: Path | str = ":memory:") -> sqlite3.Connection:
     connection = sqlite3.connect(path)
-    connection.execute(outbox.SCHEMA)
+    connection.executescript(outbox.SCHEMA)
     return connection
 
 
@@ -81,6 +81,22 @@ def test_batches_are_of_one_attempt_in_order_and_ends_go_first(
         assert batch.tells_an_end == any(one.stage is Stage.ENDED for one in of_key)
     ends = [batch.tells_an_end for batch in batches]
     assert ends == sorted(ends, reverse=True)
+
+
+def test_the_next_batch_is_found_without_a_walk_through_all_that_waits() -> None:
+    connection = opened()
+    for job in "abc":
+        outbox.enqueue(connection, event(job))
+    asked: list[str] = []
+    connection.set_trace_callback(asked.append)
+    outbox.next_batch(connection)
+    connection.set_trace_callback(None)
+    assert len(asked) == 2
+    plans = [row[3] for one in asked for row in connection.execute(f"EXPLAIN QUERY PLAN {one}")]
+    assert len(plans) == 2
+    for plan, index in zip(plans, ("outbox_ends", "outbox_attempts"), strict=True):
+        assert index in plan
+    assert plans[1].startswith("SEARCH")
 
 
 def test_a_batch_is_never_longer_than_a_message() -> None:
@@ -155,7 +171,7 @@ import os, signal, sqlite3, sys
 from jobrunner.sync import outbox
 from jobrunner.sync.messages import Event
 connection = sqlite3.connect(sys.argv[1])
-connection.execute(outbox.SCHEMA)
+connection.executescript(outbox.SCHEMA)
 for number, line in enumerate(sys.stdin):
     outbox.enqueue(connection, Event.model_validate_json(line))
     if number % 2:

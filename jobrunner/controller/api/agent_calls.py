@@ -98,7 +98,7 @@ def begin_poll(call: Call) -> tuple[Backend, Poll]:
         now=timezone.now(),
         free_db=poll.slots.db,
         free_plain=poll.slots.plain,
-        accepting=poll.accepting or agent.paused,
+        accepting=agent.accepting if agent.paused else poll.accepting,
     )
     return agent, poll
 

@@ -48,7 +48,7 @@ class ApprovalFacts:
     @property
     def is_in_force(self) -> bool:
         """Whether its dates cover this moment and no newer one stands in its place."""
-        return self.standing == "in force"
+        return self.standing == "in date"
 
 
 def approvals_of(project: Project, *, now: datetime) -> tuple[ApprovalFacts, ...]:
@@ -124,4 +124,4 @@ def _standing(
         return "replaced by a newer one"
     if now.timestamp() < not_before:
         return "not valid yet"
-    return "expired" if now.timestamp() > not_after else "in force"
+    return "expired" if now.timestamp() > not_after else "in date"

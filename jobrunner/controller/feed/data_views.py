@@ -82,7 +82,7 @@ def _first_jobs(request_ids: list[str], *, now: datetime) -> dict[str, list[JobF
     rows = list(
         numbered.filter(place__lte=_JOBS_OF_A_REQUEST).order_by("pk").values_list("pk", "request__request_id")
     )
-    facts = describe_jobs(Job.objects.filter(pk__in=[pk for pk, _ in rows]), now=now)
+    facts = describe_jobs(Job.objects.filter(pk__in=[pk for pk, _ in rows]), now=now, causes=False)
     found: dict[str, list[JobFacts]] = {}
     for pk, request_id in rows:
         found.setdefault(request_id, []).append(facts[pk])

@@ -26,7 +26,6 @@ _COLUMNS: Final = (
     "job__request__project__slug",
     "job__backend__slug",
     "job__backend__last_seen_at",
-    "job__backend__accepting",
 )
 
 
@@ -101,7 +100,6 @@ def _happening(
     project: str,
     backend: str,
     last_seen_at: datetime | None,
-    accepting: bool,
 ) -> Happening:
     return Happening(
         event_id=event_id,
@@ -113,7 +111,7 @@ def _happening(
         action=action,
         state=State(state),
         reason=reason,
-        why=_why(State(state), reason, backend, last_seen_at, accepting, tries, at),
+        why=_why(State(state), reason, backend, last_seen_at, tries, at),
         attempt=attempt,
         at=int(at.timestamp()),
     )
@@ -124,7 +122,6 @@ def _why(
     reason: str,
     backend: str,
     last_seen_at: datetime | None,
-    accepting: bool,
     tries: int,
     at: datetime,
 ) -> str:
@@ -135,7 +132,6 @@ def _why(
         reason=Wait(reason),
         backend=backend,
         paused=reason == Wait.PAUSED,
-        draining=not accepting,
         last_seen_at=last_seen_at,
         unmet=(),
         tries=tries,

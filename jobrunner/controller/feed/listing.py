@@ -149,13 +149,13 @@ def page(
 
 
 def digest(keys: Sequence[int], *, now: datetime) -> tuple[Digest, ...]:
-    """These requests, in this order, in four queries."""
+    """These requests, in this order, in a fixed number of queries."""
     rows = with_names(JobRequest.objects.all()).in_bulk(keys)
     return _digests([rows[key] for key in keys], now)
 
 
 def digest_of(request: JobRequest, *, now: datetime) -> Digest:
-    """One request that was read with its names, in three queries."""
+    """One request that was read with its names, in a fixed number of queries."""
     (found,) = _digests([request], now)
     return found
 
@@ -177,7 +177,7 @@ def _key(request_id: str) -> int:
 def _digests(requests: Sequence[JobRequest], now: datetime) -> tuple[Digest, ...]:
     counted = _counted(request.pk for request in requests)
     firsts = [first for groups in counted.values() for _, _, first in _by_outcome(groups)]
-    facts = describe_jobs(Job.objects.filter(pk__in=firsts), now=now)
+    facts = describe_jobs(Job.objects.filter(pk__in=firsts), now=now, causes=False)
     return tuple(
         Digest(
             head(request),

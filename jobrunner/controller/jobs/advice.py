@@ -50,7 +50,8 @@ NEXT: Final[dict[tuple[State, str], str]] = {
     (
         State.REFUSED,
         "approval_invalid",
-    ): "Compare the request with the approval on the project's page; ask for one that covers it.",
+    ): "Compare the request with the approval on the project's page. If that covers it, ask the data "
+    "centre's staff whether they know the key that signed it.",
     (
         State.REFUSED,
         "repository_not_allowed",

@@ -152,10 +152,14 @@ def describe(requests: Sequence[JobRequest], *, now: datetime) -> list[RequestFa
     return [RequestFacts(**_head(full[pk]), jobs=tuple(by_request[pk])) for pk in ids]
 
 
-def describe_jobs(jobs: QuerySet[Job], *, now: datetime) -> dict[int, JobFacts]:
-    """The facts of some jobs by key, in their order, in a few queries however many they are."""
+def describe_jobs(jobs: QuerySet[Job], *, now: datetime, causes: bool = True) -> dict[int, JobFacts]:
+    """The facts of some jobs by key, in their order, in a few queries however many they are.
+
+    Without `causes` a job that did not run does not name the actions that kept it from running. Finding them
+    reads the needs of all such jobs of these requests, so lists of many requests go without.
+    """
     rows = _with_related(jobs)
-    return {row.pk: facts for row, facts in zip(rows, _facts(rows, now), strict=True)}
+    return {row.pk: facts for row, facts in zip(rows, _facts(rows, now, causes=causes), strict=True)}
 
 
 def _with_related(jobs: QuerySet[Job]) -> list[Job]:
@@ -171,11 +175,11 @@ class _Around:
     causes: Mapping[int, tuple[Cause, ...]]
 
 
-def _facts(rows: Sequence[Job], now: datetime) -> list[JobFacts]:
+def _facts(rows: Sequence[Job], now: datetime, *, causes: bool = True) -> list[JobFacts]:
     around = _Around(
         unmet=_unmet([row.pk for row in rows if row.reason == Wait.WAITING_FOR_DEPENDENCIES.value]),
         serving=serving(rows),
-        causes=causes_of(rows),
+        causes=causes_of(rows) if causes else {},
     )
     return [_job(row, around, now) for row in rows]
 
@@ -277,7 +281,7 @@ def _why(job: Job, around: _Around, now: datetime) -> str:
         reason=Wait(job.reason),
         backend=job.backend.slug,
         paused=job.backend.paused,
-        draining=not job.backend.accepting,
+        closed=not job.backend.accepting,
         last_seen_at=job.backend.last_seen_at,
         unmet=names,
         tries=job.tries,

@@ -63,7 +63,8 @@ class Waiting:
     """What is known about a pending job's wait.
 
     `unmet` are the actions it waits for, or the first of them, and `more_unmet` counts the others; `tries`
-    counts the attempts so far. `draining`: the agent said last that it takes nothing new.
+    counts the attempts so far. `closed`: the agent said last that it takes nothing new, since it drains
+    or its sandbox is not what it must be.
     """
 
     reason: Wait
@@ -72,7 +73,7 @@ class Waiting:
     last_seen_at: datetime | None
     unmet: tuple[str, ...]
     tries: int
-    draining: bool = False
+    closed: bool = False
     more_unmet: int = 0
 
 
@@ -86,8 +87,8 @@ def why_pending(wait: Waiting, *, now: datetime) -> str:
     since = (
         "has never been seen" if wait.last_seen_at is None else f"was last seen at {clock(wait.last_seen_at)}"
     )
-    if wait.draining:
-        return _while_draining(wait, f" It {since}." if away else "")
+    if wait.closed:
+        return _while_closed(wait, f" It {since}." if away else "")
     if wait.reason is Wait.RETRYING:
         again = f"Attempt {wait.tries} ended with an error that is not the study's; it is tried again"
         return f"{again} as soon as backend {wait.backend} is back ({since})." if away else f"{again} soon."
@@ -98,14 +99,14 @@ def why_pending(wait: Waiting, *, now: datetime) -> str:
     return f"Waits for backend {wait.backend} to take it; that happens within seconds."
 
 
-def _while_draining(wait: Waiting, seen: str) -> str:
+def _while_closed(wait: Waiting, seen: str) -> str:
     begin = (
         f"Attempt {wait.tries} ended with an error that is not the study's. "
         if wait.reason is Wait.RETRYING
         else ""
     )
-    drains = f"Backend {wait.backend} is draining: it takes nothing new until its agent is started again."
-    return f"{begin}{drains}{seen}"
+    closed = f"Backend {wait.backend} takes nothing new until its agent is started again."
+    return f"{begin}{closed}{seen}"
 
 
 def why_ended_or_running(state: State, reason: str, *, cancel_wished: bool) -> str:

@@ -1,0 +1,192 @@
+"""A sandbox that does not hold is found before any job runs in it (threats.md section 8, row S12).
+
+The engine behind the proxy drops a wall and reports the container as it was asked for, so that the comparison
+after create sees nothing: what is left is to try.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from jobrunner.agent import canary_watch
+from jobrunner.agent.canary import examine
+from jobrunner.agent.canary_findings import WALLS
+from jobrunner.agent.policy import Site, load_site
+from jobrunner.agent.service import Agent
+from jobrunner.executors.docker import DockerExecutor
+from jobrunner.sync.vocabulary import Runtime
+from tests.agent.policies import write_site
+from tests.fixtures.engine_proxy import EngineProxy
+
+pytestmark = pytest.mark.docker
+pytest_plugins = ["tests.fixtures.engine"]
+
+SMALL: dict[str, Any] = {
+    "limits__cores": 0.25, "limits__memory_mib": 64, "limits__disk_mib": 64, "limits__inodes": 2000,
+    "limits__slots": 2,
+}  # fmt: skip
+Make = Callable[..., Site]
+
+
+@pytest.fixture
+def site(tmp_path: Path, python_v2_image: str) -> Make:
+    def make(**changes: Any) -> Site:
+        images = {"python:v2": {"id": python_v2_image, "entrypoint": ["python3"]}}
+        made = load_site(write_site(tmp_path / "site", **{"images": images, **SMALL, **changes}))
+        for folder in (made.state, made.cache, made.high, made.high / "staging"):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return made
+
+    return make
+
+
+@pytest.fixture
+def lying(engine: Any, tmp_path: Path) -> Iterator[tuple[DockerExecutor, Callable[..., None]]]:
+    """An executor, and `drop("PidsLimit", ...)`: the engine no longer does this, and says that it does."""
+    del engine
+    with EngineProxy() as proxy:
+        executor = DockerExecutor(tmp_path / "lying", engine_url=proxy.url)
+        asked: dict[str, dict[str, Any]] = {}
+
+        def drop(*options: str, **others: Any) -> None:
+            def weaken(body: dict[str, Any]) -> None:
+                asked[body["Cmd"][1]] = json.loads(json.dumps(body["HostConfig"]))
+                for option in options:
+                    body["HostConfig"].pop(option)
+                body["HostConfig"].update(others)
+
+            def pretend(answer: dict[str, Any]) -> None:
+                if "HostConfig" in answer:
+                    honest = asked[answer["Config"]["Cmd"][1]]
+                    for option in (*options, *others):
+                        answer["HostConfig"][option] = honest.get(option)
+                    answer["NetworkSettings"]["Networks"] = {"none": {}}
+
+            proxy.change_create = weaken
+            proxy.change_answer["/json"] = pretend
+
+        yield executor, drop
+        proxy.change_create = None
+        proxy.change_answer.clear()
+        executor.sweep("site-one", keep=())
+        executor.close()
+
+
+def test_S12_twin_the_sandbox_of_this_host_holds(executor: DockerExecutor, site: Make) -> None:
+    verdict = examine(site(), executor)
+    assert verdict.sentence == ""
+    assert verdict.passed
+    assert {one.name for one in verdict.tried} == {*WALLS, "memory", "heard", "tree"}
+    assert executor.find("site-one") == []
+
+
+UNFILTERED = {"SecurityOpt": ["no-new-privileges:true", "seccomp=unconfined"]}
+LIES = {
+    "pids": (("PidsLimit",), {}, {"processes"}),
+    "memory": (("Memory", "MemorySwap"), {}, {"memory"}),
+    "files": (("Ulimits",), {}, {"open_files"}),
+    "shm": (("ShmSize",), {}, {"shm_bytes"}),
+    "tmp": (("Tmpfs",), {"Tmpfs": {"/tmp": "rw,nosuid,nodev,size=512m"}}, {"tmp_bytes"}),
+    "root": (("ReadonlyRootfs", "CapDrop"), {}, {"capabilities"}),
+    "network": (("NetworkMode",), {"NetworkMode": "bridge"}, {"interfaces"}),
+    "host_network": (("NetworkMode",), {"NetworkMode": "host"}, {"interfaces", "reach_abstract", "heard"}),
+    "calls": (("SecurityOpt",), UNFILTERED, {"filter", "call_io_uring_setup", "call_personality"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_S12_a_wall_that_the_engine_only_claims_is_missed(
+    lying: tuple[DockerExecutor, Callable[..., None]], site: Make, lie: str
+) -> None:
+    executor, drop = lying
+    options, others, walls = LIES[lie]
+    drop(*options, **others)
+    verdict = examine(site(), executor)
+    assert not verdict.passed
+    assert walls <= {one.name for one in verdict.tried if not one.held}, verdict
+
+
+def test_S12_a_runtime_that_the_engine_does_not_have_is_refused(executor: DockerExecutor, site: Make) -> None:
+    verdict = examine(site(sandbox__runtime="runsc"), executor)
+    assert not verdict.passed
+    assert "runsc" in verdict.sentence
+    assert executor.find("site-one") == []
+
+
+def test_S12_without_an_image_nothing_is_offered(
+    executor: DockerExecutor, site: Make, canary_image: str
+) -> None:
+    unknown = {"x:v1": {"id": f"sha256:{'1' * 64}", "entrypoint": ["x"]}}
+    assert "known to the engine" in examine(site(images=unknown), executor).sentence
+    without_perl = {"x:v1": {"id": canary_image, "entrypoint": ["/canary"]}}
+    assert "perl" in examine(site(images=without_perl), executor).sentence
+
+
+def test_S12_an_agent_whose_sandbox_fails_takes_nothing(
+    lying: tuple[DockerExecutor, Callable[..., None]], site: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor, drop = lying
+    drop("PidsLimit")
+    agent = Agent(site(), executor)
+    assert agent._shared.hello.runtimes == (Runtime.RUNC,)
+    assert agent._desk.accepting
+    agent._watch_sandbox()
+    agent._shared.finished.set()
+    assert not agent._desk.accepting
+    assert agent._shared.hello.runtimes == ()
+    assert agent._state().startswith("halted")
+    ((_second, _job, _number, reason, detail, message),) = agent._journal.incidents(5)
+    assert (reason, detail) == ("site_policy", "runtime")
+    assert "start more processes than the limit" in message
+    structlog.reset_defaults()
+
+
+def test_S12_a_record_counts_in_mode_test_alone_and_for_exactly_this(
+    executor: DockerExecutor, site: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = site()
+    first = canary_watch.try_sandbox(made, executor, may_trust_record=True)
+    assert first.passed
+    record = made.state / "canary.json"
+    assert record.stat().st_mode & 0o777 == 0o600
+
+    def never(*_arguments: object) -> None:
+        raise AssertionError("it was tried again")
+
+    again = canary_watch.examine
+    monkeypatch.setattr(canary_watch, "examine", never)
+    assert canary_watch.try_sandbox(made, executor, may_trust_record=True) == first
+
+    def is_tried_again(**changes: Any) -> bool:
+        with pytest.raises(AssertionError, match="tried again"):
+            canary_watch.try_sandbox(site(**changes), executor, may_trust_record=True)
+        return True
+
+    assert is_tried_again(mode="production")
+    assert is_tried_again(sandbox__runtime="runsc")
+    whole = record.read_bytes()
+    changed = [
+        whole.replace(b'"held": true', b'"held": false', 1),
+        whole.replace(b'"engine": "', b'"engine": "x', 1),
+        whole.replace(b'"kernel": "', b'"kernel": "x', 1),
+        whole.replace(b'"profile": "', b'"profile": "0', 1),
+        whole.replace(b'"images": ["sha256:', b'"images": ["sha256:0', 1),
+        whole.replace(f'"at": {first.at}'.encode(), f'"at": {first.at - 86_400}'.encode(), 1),
+        whole.replace(f'"at": {first.at}'.encode(), f'"at": {first.at + 3_600}'.encode(), 1),
+        whole[:-1], b"[]", b"", b'{"identity": 1}',
+    ]  # fmt: skip
+    for text in changed:
+        assert text != whole
+        record.write_bytes(text)
+        assert is_tried_again()
+    record.write_bytes(whole)
+    record.chmod(0o644)
+    assert is_tried_again()
+    record.chmod(0o600)
+    assert canary_watch.try_sandbox(site(), executor, may_trust_record=True) == first
+    monkeypatch.setattr(canary_watch, "examine", again)
+    assert canary_watch.try_sandbox(site(), executor, may_trust_record=False).at >= first.at
