@@ -168,7 +168,7 @@ def _read_report(report: Path, nodes: Sequence[str]) -> dict[str, str]:
 
 
 def _outcome(case: ElementTree.Element) -> str:
-    for tag, outcome in (("error", ERROR), ("failure", FAILED), ("skipped", SKIPPED)):
+    for tag, outcome in (("failure", FAILED), ("error", ERROR), ("skipped", SKIPPED)):
         if case.find(tag) is not None:
             return outcome
     return PASSED
