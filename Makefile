@@ -1,6 +1,6 @@
 # What a person or a CI machine does with this checkout. Each target sets up what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint bench
+.PHONY: help demo test test-fast lint mutants bench
 PYTEST := .venv/bin/python -m pytest
 # What needs a controller runs on both databases. test_postgresql.py starts a server of its own in any case.
 ON_POSTGRESQL := tests/controller tests/attacks/test_P_controller.py tests/attacks/test_P_stream.py \
@@ -36,6 +36,10 @@ lint: ## ruff, mypy --strict and the import contracts
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+mutants: ## take out each protection and see that its tests notice (MARK="unit http", SHARD=1/4, ONLY=G02)
+	@deploy/setup $(if $(filter docker browser,$(MARK)),engine tests)
+	@.venv/bin/python -m tests.mutants $(if $(MARK),--mark $(MARK)) $(if $(SHARD),--shard $(SHARD)) $(if $(ONLY),--only $(ONLY))
 
 bench: ## measure against the floor; writes benchmarks/latest.json
 	@deploy/setup engine

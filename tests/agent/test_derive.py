@@ -138,15 +138,24 @@ def test_an_image_that_the_site_does_not_name() -> None:
 
 
 @pytest.mark.parametrize("image", ["python:v3", "python:v2.0", "python:v22", "python:dev"])
-def test_a_version_that_the_site_does_not_name(image: str) -> None:
+def test_I05_a_version_that_the_site_does_not_name(image: str) -> None:
     text = PIPELINE.replace("python:v2", image)
     assert refusal("clean", text) == ("image_not_allowed", "name")
 
 
 @pytest.mark.parametrize(
-    "image", ["Python:v2", "python:v2@sha256:" + "0" * 64, "registry.example/python:v2", "basics-evil:v2"]
+    "image",
+    [
+        "Python:v2",
+        "python:v2@sha256:" + "0" * 64,
+        "python:v2-evil",
+        "registry.example/python:v2",
+        "basics-evil:v2",
+        "p\u0443thon:v2",
+        "python\u200b:v2",
+    ],
 )
-def test_a_name_that_only_looks_like_an_allowed_one(image: str) -> None:
+def test_I05_a_name_that_only_looks_like_an_allowed_one(image: str) -> None:
     reason, _detail = refusal("clean", PIPELINE.replace("python:v2", image))
     assert reason in ("image_not_allowed", "pipeline_invalid")
 
@@ -323,8 +332,8 @@ def test_only_the_id_of_the_action_is_taken_from_outside() -> None:
     assert shared == set()
 
 
-def test_two_readers_do_not_matter_where_one_alone_counts() -> None:
-    # A text that a lenient reader takes otherwise: the second `run` would win there (J08).
+def test_J08_two_readers_do_not_matter_where_one_alone_counts() -> None:
+    # A text that a lenient reader takes otherwise: the second `run` would win there.
     twice = PIPELINE.replace(
         "    run: python:v2 analysis/clean.py --fast\n",
         "    run: python:v2 analysis/clean.py --fast\n    run: python:v2 analysis/evil.py\n",

@@ -94,6 +94,27 @@ def test_a_setting_that_cannot_be_meant_is_named(
     assert f"{setting}:" in problem(write_site(site_folder, **changes))
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        IMAGE_ID.upper(),
+        f"{IMAGE_ID}0",
+        f"{IMAGE_ID}@evil.example/python",
+        f" {IMAGE_ID}",
+        f"evil.example/python@{IMAGE_ID}",
+        IMAGE_ID.replace("sha256", "sha512"),
+        IMAGE_ID.replace(":", "\uff1a"),
+    ],
+)
+def test_I05_an_image_is_an_id_to_its_last_character(site_folder: Path, wrong: str) -> None:
+    images = {"python:v2": {"id": wrong, "entrypoint": ["x"]}}
+    assert "images.python:v2.id:" in problem(write_site(site_folder, images=images))
+
+
+def test_I05_twin_the_id_alone_is_taken(site_folder: Path) -> None:
+    load_site(write_site(site_folder, images={"python:v2": {"id": IMAGE_ID, "entrypoint": ["x"]}}))
+
+
 def test_all_wrong_settings_are_named_at_once(site_folder: Path) -> None:
     said = problem(write_site(site_folder, mode="x", backend="X", limits__slots=0))
     assert all(f"{setting}:" in said for setting in ("mode", "backend", "limits.slots"))

@@ -92,8 +92,8 @@ class ScriptedEngine:
 class Bench:
     """A procedure on a real journal and real stores."""
 
-    def __init__(self, tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.site: Site = load_site(write_site(tmp / "site"))
+    def __init__(self, tmp: Path, monkeypatch: pytest.MonkeyPatch, **policy: Any) -> None:
+        self.site: Site = load_site(write_site(tmp / "site", **policy))
         for folder in (self.site.high / "staging", self.site.medium, self.site.state, self.site.cache):
             folder.mkdir(parents=True)
         self.journal = Journal(self.site.state / "agent.db")
@@ -233,6 +233,40 @@ def test_an_approval_that_lapsed_meanwhile_is_found_before_anything_is_read(
     assert after.outcome is not None
     assert (after.outcome.reason, after.outcome.detail) == (Reason.APPROVAL_EXPIRED, "expired")
     assert not list((bench.site.high / "runs" / attempt.job_id).rglob("a.csv"))
+
+
+def test_an_approval_that_lapsed_meanwhile_starts_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lapsed(*_arguments: Any, **_named: Any) -> None:
+        raise end(Reason.APPROVAL_EXPIRED, "expired", "Over.")
+
+    monkeypatch.setattr(approving, "check_approval", lapsed)
+    after = bench.run(bench.attempt(Step.START))
+    assert after.outcome is not None
+    assert (after.outcome.reason, after.outcome.detail) == (Reason.APPROVAL_EXPIRED, "expired")
+    assert "start" not in bench.engine.calls
+
+
+@pytest.mark.parametrize(("projects", "detail"), [(["other"], "unknown_project"), (["study", "other"], None)])
+def test_a_project_that_the_site_does_not_name_is_refused_before_anything_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, projects: list[str], detail: str | None
+) -> None:
+    made = Bench(tmp_path, monkeypatch, projects=projects, git__allowed=[REPO])
+    looked: list[Offer] = []
+
+    def missing(offer: Offer, *_arguments: Any, **_named: Any) -> None:
+        looked.append(offer)
+        raise end(Reason.APPROVAL_MISSING, "", "None.")
+
+    monkeypatch.setattr(approving, "check_approval", missing)
+    after = made.run(made.attempt(Step.VERIFY))
+    assert after.outcome is not None
+    if detail is None:
+        assert (after.outcome.reason, len(looked)) == (Reason.APPROVAL_MISSING, 1)
+    else:
+        assert (after.outcome.reason, after.outcome.detail, looked) == (Reason.SITE_POLICY, detail, [])
+    made.launcher.stop()
 
 
 def test_P23_a_restart_of_the_machine_while_it_ran_is_lost_and_not_the_studys_fault(

@@ -12,6 +12,7 @@ from jobrunner.executors import images
 from jobrunner.executors.base import ActionRun, SandboxRefused
 from jobrunner.executors.docker import DockerExecutor
 from tests.fixtures.canary_runs import AGENT, run_to_end, run_weakened
+from tests.fixtures.engine_proxy import EngineProxy
 
 pytestmark = pytest.mark.docker
 pytest_plugins = ["tests.fixtures.engine"]
@@ -53,6 +54,17 @@ def test_I01_an_image_that_is_not_here_is_refused(executor: DockerExecutor, cana
         executor.prepare(run)
     assert refused.value.detail == "image"
     assert executor.find(AGENT) == []
+
+
+def test_I01_an_engine_that_answers_with_another_image_has_none(
+    proxied: tuple[DockerExecutor, EngineProxy], canary: Canary
+) -> None:
+    executor, proxy = proxied
+    run = canary("exit", "0")
+    proxy.change_answer["/json"] = lambda answer: answer.update(Id=f"sha256:{'1' * 64}")
+    assert not executor.image_present(run.image_id)
+    proxy.change_answer.clear()
+    assert executor.image_present(run.image_id)
 
 
 def test_I01_a_moved_tag_changes_nothing(

@@ -187,6 +187,11 @@ def test_J02_pattern_that_leaves_the_repository_is_refused(pattern: str, rule: s
     assert loaded.pipeline is None
 
 
+@pytest.mark.parametrize("key", ["environment", "env", "environment_variables", "entrypoint", "image"])
+def test_J04_a_study_sets_no_variable_and_no_entrypoint(key: str) -> None:
+    assert found(HEAD + action("a", f"{key}: {{LD_PRELOAD: /evil.so, PATH: /evil}}")) == ["PY034"]
+
+
 def test_J05_circle() -> None:
     assert found(
         HEAD + action("a", "needs: [b]") + action("b", "needs: [c]") + action("c", "needs: [a]")

@@ -63,7 +63,7 @@ def test_a_program_that_is_not_there_ends_with_127(executor: DockerExecutor, can
     assert run_to_end(executor, canary("x", entrypoint=("/nothing",))).exit.status == 127
 
 
-def test_arguments_arrive_byte_for_byte(executor: DockerExecutor, canary: Canary) -> None:
+def test_J03_arguments_arrive_byte_for_byte(executor: DockerExecutor, canary: Canary) -> None:
     words = ("$(id)", "a b", "--", "-rf", "new\nline", "'\"", "*", "`x`", "")
     assert list(run_to_end(executor, canary("words", *words)).json.values()) == list(words)
 
@@ -178,7 +178,7 @@ def test_a_deadline_from_the_agent_counts(executor: DockerExecutor, canary: Cana
     assert executor.wait(run, deadline_s=100).out_of_time, "the fact outlives the call"
 
 
-def test_the_limit_counts_from_the_start_and_not_from_the_call(
+def test_S16_the_limit_counts_from_the_start_and_not_from_the_call(
     executor: DockerExecutor, canary: Canary
 ) -> None:
     run = canary("sleep", "50", limits=replace(SMALL, wall_clock_s=2))

@@ -15,7 +15,11 @@ from tests.executors.test_base import RUN
 
 pytestmark = pytest.mark.unit
 
-IMAGE: dict[str, Any] = {"Env": ["PATH=/opt", "LD_PRELOAD=x", "EMPTY="], "Labels": {"from": "image"}}
+NAMES = ("LD_PRELOAD", "HTTP_PROXY", "JOBRUNNER_MODE", "DATABASE_URL", "EMPTY")
+IMAGE: dict[str, Any] = {
+    "Env": ["PATH=/opt", *(f"{name}=x" for name in NAMES[:-1]), "EMPTY="],
+    "Labels": {"from": "image"},
+}
 BODY = create_body(PROFILE, RUN, IMAGE)
 
 
@@ -59,9 +63,10 @@ def test_the_body_is_the_profile() -> None:
     assert host["Tmpfs"] == {"/tmp": "rw,nosuid,nodev,noexec,size=536870912,nr_inodes=65536,mode=1777"}
 
 
-def test_names_of_the_image_are_unset_and_policy_may_keep_one() -> None:
+def test_J04_names_of_the_image_are_unset_and_policy_may_keep_one() -> None:
     plain = environment(PROFILE, RUN, IMAGE)
-    assert {"LD_PRELOAD", "EMPTY"} <= set(plain)
+    assert set(NAMES) <= set(plain)
+    assert not any(entry.startswith(f"{name}=") for entry in plain for name in NAMES)
     assert "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" in plain
     kept = environment(PROFILE, replace(RUN, environment={"R_LIBS": "/r"}), IMAGE)
     assert set(kept) - set(plain) == {"R_LIBS=/r"}

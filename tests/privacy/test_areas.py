@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import signal
@@ -249,6 +250,14 @@ def in_child_killed_at(step: int, work: Callable[[], object]) -> bool:
     return False
 
 
+def require_whole(view: Path, since: str) -> None:
+    """Where the manifest names the new run, every file that it names is there with its bytes."""
+    told = manifest.load((view / "metadata/manifest.json").read_bytes())
+    if told["actions"]["model"]["job_id"] == since:
+        for path, entry in told["outputs"].items():
+            assert hashlib.sha256((view / path).read_bytes()).hexdigest() == entry["content_hash"]
+
+
 @pytest.mark.slow
 def test_a_kill_at_every_step_leaves_the_old_or_the_new_whole(site: Site) -> None:
     old = site.run({"a.csv": TABLE, "sub/gone.csv": TABLE, "rows.csv": ROWS}, level=MODERATE)
@@ -267,6 +276,8 @@ def test_a_kill_at_every_step_leaves_the_old_or_the_new_whole(site: Site) -> Non
         assert after is not None
         outcomes.add("old" if after == before else "new")
         assert after["actions"]["model"]["job_id"] in (job_id("a"), job_id("b"))
+        for area in (areas.high, areas.medium):
+            require_whole(area / "workspaces" / f"w{step}", since=job_id("b"))
         assert areas.publish(mine, backend="test")
         assert set(site.view(site.high, f"w{step}")) == {
             *("a.csv", "sub2/new.csv", "rows.csv", "o.csv", "metadata/model.log", "metadata/other.log"),

@@ -2,6 +2,7 @@ import os
 import socket
 import stat
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -135,17 +136,23 @@ def test_the_collector_never_runs_as_root(site: Site) -> None:
 class LyingCollector:
     """Plays the collector's part over a real socket, and says what it is told to."""
 
-    def __init__(self, site: Site, messages: list[tuple[dict[str, str], Path | None]]) -> None:
+    def __init__(
+        self,
+        site: Site,
+        messages: Sequence[tuple[dict[str, str], Path | None]],
+        patterns: Sequence[str] = ("out/*.csv",),
+    ) -> None:
         self.site = site
         self.messages = messages
+        self.patterns = patterns
 
     def talk(self) -> Conversation:
         ours, theirs = socket.socketpair()
         with ours, theirs, opened(self.site.work) as root:
             conversation = Conversation(
                 root,
-                PatternSet(["out/*.csv"]),
-                {"out/*.csv": [HIGH]},
+                PatternSet(self.patterns),
+                {pattern: [HIGH] for pattern in self.patterns},
                 self.site.folder(),
                 frozenset(),
                 {},
@@ -174,7 +181,7 @@ class LyingCollector:
             if path is None:
                 frames.send(connection, message)
                 continue
-            fd = os.open(path, os.O_RDONLY)
+            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
             frames.send(connection, message, fd)
             os.close(fd)
             frames.receive(connection)
@@ -203,6 +210,47 @@ def test_a_lying_collector_gets_nothing_stored(site: Site, tmp_path: Path) -> No
     state = LyingCollector(site, lies).talk().state
     assert state.files == []
     assert len(state.refused) == len(lies)
+
+
+def _pipe(site: Site) -> Path:
+    os.mkfifo(site.work / "out/pipe.csv")
+    return site.work / "out/pipe.csv"
+
+
+def _second_name(site: Site) -> Path:
+    os.link(site.work / "out/a.csv", site.work / "out/hard.csv")
+    return site.work / "out/hard.csv"
+
+
+def _written(path: str) -> Callable[[Site], Path]:
+    def write(site: Site) -> Path:
+        site.write({path: "own"})
+        return site.work / path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (_pipe, "regular"),
+        (_second_name, "second name"),
+        (_written("out/-rf.csv"), "begins with"),
+        (_written("metadata/x.csv"), "metadata"),
+        (_written("else.csv"), "pattern"),
+    ],
+    ids=["pipe", "second name", "name", "metadata", "pattern"],
+)
+def test_a_lie_that_one_check_alone_sees_stores_nothing(
+    site: Site, make: Callable[[Site], Path], why: str
+) -> None:
+    site.write({"out/a.csv": "own"})
+    told = make(site)
+    lie = ({"file": told.relative_to(site.work).as_posix()}, told)
+    state = LyingCollector(site, [lie], patterns=["*/*.csv"]).talk().state
+    assert state.files == []
+    ((_path, said),) = state.refused
+    assert why in said
 
 
 def test_a_file_of_another_file_system_is_refused(site: Site) -> None:

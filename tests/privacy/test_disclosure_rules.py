@@ -9,14 +9,16 @@ import pickle
 import random
 import tarfile
 import zipfile
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobrunner.privacy.disclosure import engine, rulebook, sniff
-from jobrunner.privacy.disclosure.findings import BLOCK, NEEDS_JUSTIFICATION, FileReport
+from jobrunner.privacy.disclosure.findings import BLOCK, NEEDS_JUSTIFICATION, FileReport, Finding
 from jobrunner.privacy.disclosure.headers import names_one_of, words
+from jobrunner.privacy.disclosure.rules import RULES
 from jobrunner.privacy.disclosure.tables import delimited, in_text
 from jobrunner.privacy.disclosure.values import is_health_number
 
@@ -232,6 +234,19 @@ def test_messages_never_repeat_a_value() -> None:
 )
 def test_kinds_by_content(data: bytes, kind: str) -> None:
     assert sniff.sniff(data) == kind
+
+
+@pytest.mark.parametrize("rule", sorted(RULES))
+def test_O14_a_rule_that_raises_has_passed_nothing(monkeypatch: pytest.MonkeyPatch, rule: str) -> None:
+    def broken(*_arguments: object) -> list[Finding]:
+        raise ValueError("no rule is without faults")
+
+    plain = "group,n\na,10\nb,25\n"
+    assert blocked(check("t.csv", plain)) == set()
+    monkeypatch.setitem(cast("dict[str, object]", RULES), rule, broken)
+    report = check("t.csv", plain)
+    assert blocked(report) == {"SDC099"}
+    assert {"rule": rule, "why": "check failed"} in report.rules_skipped
 
 
 def test_a_tar_is_known_by_its_content() -> None:

@@ -6,6 +6,8 @@ from dataclasses import asdict, replace
 import pytest
 
 from jobrunner.privacy import records
+from jobrunner.privacy.disclosure.findings import FileReport
+from jobrunner.privacy.outputs import CollectedFile
 from jobrunner.privacy.records import RecordBroken, RunInput
 from jobrunner.privacy.runs import (
     InputChanged,
@@ -14,6 +16,7 @@ from jobrunner.privacy.runs import (
     read_run,
     stage_inputs,
 )
+from jobrunner.privacy.verdicts import output_verdict
 from tests.privacy.making import HIGH, MODERATE, Site, facts, job_id
 
 pytestmark = pytest.mark.unit
@@ -80,7 +83,7 @@ def test_a_failed_attempt_keeps_its_log_and_no_file(site: Site) -> None:
 
 
 @pytest.mark.parametrize(("job", "attempt"), [("../x", 1), ("A" * 26, 1), ("a" * 25, 1), ("a" * 26, 0)])
-def test_only_a_job_id_makes_a_folder(site: Site, job: str, attempt: int) -> None:
+def test_P15_only_a_job_id_makes_a_folder(site: Site, job: str, attempt: int) -> None:
     with pytest.raises(ValueError):
         RunFolder.create(site.high, job, attempt)
 
@@ -151,3 +154,12 @@ def test_a_record_with_an_impossible_path_is_refused(site: Site) -> None:
     output = replace(record.outputs[0], path="../a.csv")
     with pytest.raises(InputChanged):
         stage_inputs([replace(record, outputs=(output,))], site.high / "lower")
+
+
+def test_a_report_on_other_bytes_says_nothing_of_these(site: Site) -> None:
+    record = site.run({"t.csv": TABLE})
+    (output,) = record.outputs
+    file = CollectedFile("t.csv", MODERATE, output.sha256, output.size, record.files / "t.csv", 0, 0, 0)
+    passed = FileReport("t.csv", output.sha256, output.size, "csv", "text", 1, 2, 2, (), (), ())
+    assert not output_verdict(file, passed)["excluded"]
+    assert output_verdict(file, replace(passed, sha256="0" * 64))["excluded"]

@@ -46,6 +46,7 @@ def test_links_may_lead_through_links() -> None:
     [
         "",
         "/etc/passwd",
+        "/b.txt",
         "../../x",
         "../..",
         "missing",

@@ -36,7 +36,7 @@ def test_job_id_always_has_its_shape(action: str) -> None:
     assert re.fullmatch("[a-z2-7]{26}", job_id(REQUEST, action))
 
 
-def test_new_ids_differ_and_have_the_same_shape() -> None:
+def test_P15_new_ids_differ_and_have_the_same_shape() -> None:
     found = {new_id() for _ in range(1000)}
     assert len(found) == 1000
     assert all(re.fullmatch("[a-z2-7]{26}", one) for one in found)

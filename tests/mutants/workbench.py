@@ -1,0 +1,174 @@
+"""A copy of the tree in which one protection after the other is taken out, and its tests run."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import venv
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Final
+from xml.etree import ElementTree
+
+from tests.mutants.catalogue import Change
+
+PASSED: Final = "passed"
+FAILED: Final = "failed"
+ERROR: Final = "error"
+SKIPPED: Final = "skipped"
+MISSING: Final = "not collected"
+TIMED_OUT: Final = "ran out of time"
+
+_LAYERS: Final = "import site; site.addsitedir({!r})"
+
+
+class Workbench:
+    """`folder` is made anew with what git knows of `root`, and with an environment that imports from there.
+
+    The environment has the packages of the one that runs this, but `jobrunner`, its commands and whatever
+    they start come from the copy, also where a test starts Python with nothing from its own environment.
+    """
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        self.tree = folder / "tree"
+        self._reports = folder / "report.xml"
+        self._temporary = folder / "tmp"
+        self._moment = count(1)
+        _copy_tree(root, self.tree)
+        self._python = _make_environment(self.tree)
+
+    @contextmanager
+    def without(self, changes: Sequence[Change]) -> Iterator[None]:
+        """The tree with these changes made, for the time of the block."""
+        before = {change.file: (self.tree / change.file).read_text(encoding="utf-8") for change in changes}
+        after = dict(before)
+        for change in changes:
+            after[change.file] = after[change.file].replace(change.old, change.new)
+        try:
+            self._write(after)
+            yield
+        finally:
+            self._write(before)
+
+    def _write(self, files: dict[str, str]) -> None:
+        for file, text in files.items():
+            path = self.tree / file
+            path.write_text(text, encoding="utf-8")
+            # Python takes compiled code for current by size and second of change: each state gets its own.
+            second = int(path.stat().st_mtime) + next(self._moment)
+            os.utime(path, (second, second))
+
+    def run(self, nodes: Sequence[str], limit_s: float) -> dict[str, str]:
+        """How each of these tests ended, by its node: the worst of its cases. Kills all after `limit_s`."""
+        self._reports.unlink(missing_ok=True)
+        shutil.rmtree(self._temporary, ignore_errors=True)
+        command = [str(self._python), "-m", "pytest", *nodes, "-q", "--tb=no", "-p", "no:cacheprovider"]
+        command += ["-o", f"timeout={limit_s:g}", f"--junitxml={self._reports}"]
+        command += [f"--basetemp={self._temporary}"]
+        process = subprocess.Popen(
+            command,
+            cwd=self.tree,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            process.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            return dict.fromkeys(nodes, TIMED_OUT)
+        finally:
+            _end_group(process)
+            _end_leftovers(self._python)
+        return _read_report(self._reports, nodes)
+
+
+def _environment() -> dict[str, str]:
+    """That of the caller, without what would have Python look elsewhere."""
+    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # nothing of it is left
+    process.wait()
+
+
+def _end_leftovers(python: Path) -> None:
+    """Programs that a test started in a session of their own, and that outlived it without the protection."""
+    ours = os.fsencode(python.parent)
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                if (entry / "cmdline").read_bytes().startswith(ours):
+                    os.kill(int(entry.name), signal.SIGKILL)
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it has ended meanwhile
+
+
+def _copy_tree(root: Path, tree: Path) -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=root,
+        capture_output=True,
+        check=True,
+    ).stdout.decode("utf-8")
+    for name in filter(None, listed.split("\0")):
+        source, target = root / name, tree / name
+        if source.is_file() or source.is_symlink():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target, follow_symlinks=False)
+
+
+def _make_environment(tree: Path) -> Path:
+    """`tree/.venv`: no package of its own, first the tree, then those of the running environment."""
+    place = tree / ".venv"
+    venv.EnvBuilder(symlinks=True).create(place)
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    packages = sysconfig.get_path("purelib")
+    lines = [str(tree), _LAYERS.format(packages)]
+    (place / "lib" / version / "site-packages" / "mutants.pth").write_text("\n".join(lines) + "\n")
+    python = place / "bin" / "python"
+    for program in Path(sysconfig.get_path("scripts")).iterdir():
+        target = place / "bin" / program.name
+        if not target.exists() and not target.is_symlink():
+            _copy_program(program, target, python)
+    return python
+
+
+def _copy_program(program: Path, target: Path, python: Path) -> None:
+    first, _, rest = program.read_bytes().partition(b"\n")
+    if first.startswith(b"#!") and b"python" in first:
+        target.write_bytes(b"#!" + os.fsencode(python) + b"\n" + rest)
+        target.chmod(0o755)
+    else:
+        target.symlink_to(program)
+
+
+def _read_report(report: Path, nodes: Sequence[str]) -> dict[str, str]:
+    """The worst outcome of each test's cases; a test that pytest does not speak of was not collected."""
+    # A test that fails may leave its cleaning up in trouble too; that it failed is what counts.
+    worst = [MISSING, PASSED, SKIPPED, ERROR, FAILED]
+    outcomes = dict.fromkeys(nodes, MISSING)
+    if not report.exists():
+        return outcomes
+    for case in ElementTree.parse(report).getroot().iter("testcase"):  # noqa: S314 (pytest wrote it just now)
+        file = f"{case.get('classname', '').replace('.', '/')}.py"
+        node = f"{file}::{case.get('name', '').partition('[')[0]}"
+        if node in outcomes:
+            outcomes[node] = max(outcomes[node], _outcome(case), key=worst.index)
+    return outcomes
+
+
+def _outcome(case: ElementTree.Element) -> str:
+    for tag, outcome in (("failure", FAILED), ("error", ERROR), ("skipped", SKIPPED)):
+        if case.find(tag) is not None:
+            return outcome
+    return PASSED
