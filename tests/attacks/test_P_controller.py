@@ -34,7 +34,7 @@ from jobrunner.sync.messages import (
     Slots,
 )
 from jobrunner.sync.vocabulary import ErrorCode, ExitClass, Reason
-from tests.fixtures.controller_sites import Agent, Site, served_sites
+from tests.fixtures.controller_sites import Agent, Site, served_sites, supply
 
 HELLO = {"agent_id": "a", "protocol": 1, "version": "1.0", "runtimes": ["runc"], "policy_digest": "0" * 64}
 AGENT_CALLS = ("hello", "poll", "claim", "renew", "events")
@@ -42,8 +42,8 @@ AGENT_CALLS = ("hello", "poll", "claim", "renew", "events")
 
 @pytest.fixture(scope="module")
 def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Iterator[Site]]:
-    with served_sites(tmp_path_factory.mktemp("attacked"), count=45) as made:
-        yield iter(made)
+    with served_sites(tmp_path_factory.mktemp("attacked"), count=40) as made:
+        yield supply(made)
 
 
 @pytest.fixture(scope="module")

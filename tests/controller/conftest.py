@@ -7,7 +7,7 @@ import django
 import pytest
 
 from tests.fixtures.controller_server import ControllerServer
-from tests.fixtures.controller_sites import Site, served_sites
+from tests.fixtures.controller_sites import Site, served_sites, supply
 
 # For the tests in process: the settings without any variable keep nothing.
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "jobrunner.controller.settings")
@@ -16,8 +16,8 @@ django.setup()
 
 @pytest.fixture(scope="session")
 def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Iterator[Site]]:
-    with served_sites(tmp_path_factory.mktemp("controller"), count=80) as made:
-        yield iter(made)
+    with served_sites(tmp_path_factory.mktemp("controller"), count=40) as made:
+        yield supply(made)
 
 
 @pytest.fixture
