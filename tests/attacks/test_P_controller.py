@@ -94,7 +94,9 @@ def test_P01_only_the_attempts_own_token_counts(site: Site, other_site: Site) ->
     _, _, foreign = started(other_site)
     event = agent.event(job, 1, Reason.EXECUTING)
     before = site.stored()
-    wrong = [second.token, foreign.token, site.credential, site.token, str(lease.token)[:-1] + "A", "x"]
+    token = str(lease.token)
+    altered = token[:-1] + ("E" if token.endswith("A") else "A")
+    wrong = [second.token, foreign.token, site.credential, site.token, altered, "x"]
     for token in wrong:
         assert refused(lambda token=token: agent.client.events(Events(events=(event,)), token))[0] == 403
         renewal = Renew(job_id=job, attempt=1)
