@@ -26,6 +26,7 @@ _ENVIRONMENT: Final = {"PATH": "/usr/bin:/bin:/usr/local/bin", "LC_ALL": "C", "T
 _PRINCIPAL: Final = re.compile(r"[A-Za-z0-9._@+-]{1,200}")
 _PLAIN_LINE: Final = re.compile(r"[\t -~]*")
 _NAMESPACE_OPTION: Final = f'namespaces="{NAMESPACE}"'
+_HAS_DATES: Final = re.compile(rb"valid-", re.IGNORECASE)
 _DATE_OPTION: Final = re.compile(r'valid-(after|before)="[0-9]{8}([0-9]{4}([0-9]{2})?)?Z"')
 
 
@@ -166,12 +167,16 @@ def _signer(payload: bytes, signature: bytes, site: Site) -> str:
 
 
 def _question(payload: bytes, signature: bytes, site: Site) -> bytes | None:
-    """Digest of all that an answer hangs on, but for the time: approval, signature, keys, revoked keys.
+    """Digest of all that the answer hangs on: approval, signature, allowed keys, revoked keys.
 
-    None when a file cannot be read; then ssh-keygen cannot read it either, and says so each time.
+    None when it hangs on the time as well, since a key has a date, and when a file cannot be read; then
+    ssh-keygen is asked each time.
     """
     try:
-        parts = [payload, signature, site.allowed_signers.read_bytes()]
+        allowed = site.allowed_signers.read_bytes()
+        if _HAS_DATES.search(allowed):
+            return None
+        parts = [payload, signature, allowed]
         if site.revoked is not None:
             parts.append(site.revoked.read_bytes())
     except OSError:
@@ -210,7 +215,7 @@ def _verified(payload: bytes, signature: bytes, site: Site) -> str:
 _NAMES: Final[dict[bytes, str]] = {}
 """Whose name to verify a signature under, as found before."""
 _VERIFIED: Final[dict[bytes, tuple[str, float]]] = {}
-"""Who signed, by `_question`, and until when that counts: dates in the signers' file may pass meanwhile."""
+"""Who signed, by `_question`, and until when that counts."""
 
 
 def _remember(memory: dict[bytes, V], key: bytes, value: V) -> None:
