@@ -105,7 +105,10 @@ def shelf(
             REUSABLE_PREFIX=host.url("actions"),
             LONG_POLL_SECONDS="2",
         ) as server:
-            yield actions, make_sites(server, folder, f"{prefix}/study", study, 30)
+            yield (
+                actions,
+                make_sites(server, folder, f"{prefix}/study", study, commit=study.head, numbers=range(30)),
+            )
 
 
 @pytest.fixture
