@@ -8,7 +8,7 @@ ON_POSTGRESQL := tests/controller tests/attacks/test_P_controller.py tests/attac
 	tests/whole/test_whole_way.py::test_cancel_ends_the_container_before_the_feed_says_so \
 	--ignore tests/controller/test_postgresql.py
 # These mostly wait for containers and pages; the others measure what a container may use, each alone.
-SIDE_BY_SIDE := tests/browser tests/demo tests/docs tests/sqlrunner tests/templates tests/whole
+SIDE_BY_SIDE := tests/browser tests/demo tests/docs tests/local tests/sqlrunner tests/templates tests/whole
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
