@@ -14,6 +14,7 @@ import structlog
 
 from jobrunner.agent import clock
 from jobrunner.agent.approving import Approving
+from jobrunner.agent.attempt_rows import Attempt, Step
 from jobrunner.agent.attempt_values import (
     action_run,
     exit_facts,
@@ -23,7 +24,7 @@ from jobrunner.agent.attempt_values import (
 )
 from jobrunner.agent.derive import derive
 from jobrunner.agent.dispatch import Closed, Desk
-from jobrunner.agent.journal import Attempt, Journal, Step
+from jobrunner.agent.journal import Journal
 from jobrunner.agent.outcome import Ended, Outcome, end, is_incident, refuse_while
 from jobrunner.agent.pins import Pins
 from jobrunner.agent.policy import Site
@@ -31,13 +32,7 @@ from jobrunner.agent.report import Reporter
 from jobrunner.agent.results import Results
 from jobrunner.agent.reusable import FindSource
 from jobrunner.agent.tries import is_hopeless, pause
-from jobrunner.executors.base import (
-    ActionRun,
-    EngineError,
-    Executor,
-    Limits,
-    SandboxRefused,
-)
+from jobrunner.executors.base import ActionRun, EngineError, Executor, Limits, SandboxRefused
 from jobrunner.privacy.runs import InputChanged, InputMissing, stage_inputs
 from jobrunner.study import (
     GitRules,

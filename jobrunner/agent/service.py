@@ -17,23 +17,18 @@ from jobrunner import __version__
 from jobrunner.agent import clock
 from jobrunner.agent.approvals import check_signers_file
 from jobrunner.agent.approving import Approving
+from jobrunner.agent.attempt_rows import Attempt, Step
 from jobrunner.agent.attempt_values import is_database, staging_name
 from jobrunner.agent.canary import Verdict
 from jobrunner.agent.canary_watch import daily, try_sandbox
 from jobrunner.agent.capacity import places, this_machine
+from jobrunner.agent.claiming import accept, work_loop
 from jobrunner.agent.control import ControlSocket, Word
+from jobrunner.agent.delivering import deliver_loop
 from jobrunner.agent.dispatch import Desk
 from jobrunner.agent.ending import Ending
-from jobrunner.agent.journal import Attempt, Journal, Step
-from jobrunner.agent.loops import (
-    Shared,
-    accept,
-    deliver_loop,
-    heartbeat_loop,
-    keep_running,
-    poll_loop,
-    work_loop,
-)
+from jobrunner.agent.journal import Journal
+from jobrunner.agent.loops import Shared, heartbeat_loop, keep_running, poll_loop
 from jobrunner.agent.overview import overview_value, running_value
 from jobrunner.agent.pins import Pins
 from jobrunner.agent.policy import PolicyProblem, Site, load_site

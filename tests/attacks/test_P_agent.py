@@ -16,10 +16,13 @@ from typing import Any
 import pytest
 
 from jobrunner.agent.approvals import check_signers_file
+from jobrunner.agent.attempt_rows import Step
+from jobrunner.agent.claiming import work_loop
 from jobrunner.agent.contact import Pause
+from jobrunner.agent.delivering import deliver_loop
 from jobrunner.agent.ending import LEFT_BEHIND
-from jobrunner.agent.journal import SCHEMA_VERSION, JournalProblem, Step
-from jobrunner.agent.loops import deliver_loop, poll_loop, work_loop
+from jobrunner.agent.journal import SCHEMA_VERSION, JournalProblem
+from jobrunner.agent.loops import poll_loop
 from jobrunner.agent.policy import PolicyProblem, load_site
 from jobrunner.agent.service import Agent
 from jobrunner.sync.identity import job_id as job_id_of
