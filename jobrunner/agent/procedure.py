@@ -24,6 +24,7 @@ from jobrunner.agent.attempt_values import (
 )
 from jobrunner.agent.derive import derive
 from jobrunner.agent.dispatch import Closed, Desk
+from jobrunner.agent.ended_before import refuse_ended
 from jobrunner.agent.journal import Journal
 from jobrunner.agent.outcome import Ended, Outcome, end, is_incident, refuse_while
 from jobrunner.agent.pins import Pins
@@ -181,6 +182,7 @@ class Procedure:
 
     def _verify(self, attempt: Attempt) -> None:
         tools, offer = self._tools, attempt.offer
+        refuse_ended(tools.journal, attempt)
         allowed = tools.site.policy.projects
         if allowed and offer.project not in allowed:
             raise end(Reason.SITE_POLICY, "unknown_project", f"Project {offer.project} is not in the policy.")
