@@ -77,6 +77,7 @@ def test_P05_each_lie_on_the_line_has_its_line_and_starts_nothing(parade: Parade
 
 @pytest.mark.slow
 @pytest.mark.http
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 def test_P05_where_https_is_demanded_nothing_less_is_taken(parade: Parade) -> None:
     assert wrong(parade, "over tls") == {}
 

@@ -21,7 +21,8 @@ class Lie:
 
     - wire: the job is claimed and refused. The controller hears `reason`; journal, log and status have more.
     - journal: nothing leaves. Journal and status have an incident with reason and detail.
-    - log: what came was no answer at all. The log says so, and the agent asks again.
+    - log: what came was no answer at all. The log says so, and the agent asks again. Without `line` nothing
+      of it is seen at all, since nothing is taken of it.
     """
 
     id: str

@@ -318,7 +318,7 @@ _OTHERS: Final = (
         said(lambda _: replies.answer({"error": "taken"}, status=500)),
         "",
         "",
-        "poll.*taken",
+        "^poll controller_unanswered taken",
         "log",
     ),
     Lie("pause-flapping", "pause on and off, six times", _flapping, "", "", "unpaused", "log"),

@@ -1,5 +1,6 @@
 """Lies below the messages: what comes is no answer at all, or comes in a way that the agent does not take."""
 
+import gzip
 import json
 from collections.abc import Callable
 from typing import Any, Final
@@ -19,7 +20,7 @@ def _line(name: str, tells: str, make: Callable[[bytes], Reply], line: str) -> L
     def play(setting: Setting) -> Reply:
         return make(json.dumps(poll_answer(setting.fields())).encode())
 
-    return Lie(f"line-{name}", tells, said(play), "", "", f"poll.*({line})", "log")
+    return Lie(f"line-{name}", tells, said(play), "", "", f"^poll controller_unanswered .*({line})", "log")
 
 
 def _answer(**options: Any) -> Callable[[bytes], Reply]:
@@ -37,6 +38,10 @@ def _two(body: bytes) -> bytes:
 
 def _both(setting: Setting) -> Reply:
     return replies.raw(_two(json.dumps(poll_answer(setting.fields())).encode()))
+
+
+def _with_cookie(_setting: Setting) -> Reply:
+    return replies.answer(poll_answer(), headers={"Set-Cookie": "watched=1; Path=/"})
 
 
 def _drip(good: bytes) -> Reply:
@@ -76,8 +81,8 @@ LINES: Final[tuple[Lie, ...]] = (
     _line("307", "a redirect of the whole call", _away(307), r"a redirect \(status 307\)"),
     _line(
         "gzip",
-        "a body that says it is packed",
-        _answer(headers={"Content-Encoding": "gzip"}),
+        "a good answer, packed",
+        lambda good: replies.answer(gzip.compress(good), headers={"Content-Encoding": "gzip"}),
         "a compressed answer",
     ),
     _line(
@@ -119,6 +124,7 @@ LINES: Final[tuple[Lie, ...]] = (
     _line("slow", "a body that drips", _drip, "too slow|Read|" + _NO_ANSWER),
     _line("hang", "no answer at all", lambda _: replies.hang(), "Timeout|timed out|" + _NO_ANSWER),
     Lie("line-two", "two answers to one call, the second with a good offer", said(_both), "", "", "", "log"),
+    Lie("line-cookie", "an empty answer that sets a cookie", said(_with_cookie), "", "", "", "log"),
 )
 
 
