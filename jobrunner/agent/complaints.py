@@ -27,7 +27,7 @@ class Complaints:
         self._stray: set[tuple[str, int]] = set()
 
     def broken_reply(self, call: str, broken: BrokenReply, about: Attempt | None = None) -> None:
-        """A reply that is no message of the protocol: nothing in it is acted on. The call was `about` a job."""
+        """A reply that is no message of the protocol: nothing in it counts. The call was `about` a job."""
         detail = "unknown_field" if broken.unknown_field else "malformed"
         log.error("broken_reply", call=call, detail=detail, problem=str(broken))
         message = f"The controller's answer to {call} was refused: {broken}."

@@ -28,31 +28,31 @@ def parade(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parade]:
         yield opened
 
 
-def wrong(parade: Parade, family: str) -> dict[str, list[str]]:
-    """What did not come out as the table says; and nothing that no lie may bring about has come of any."""
-    found = {lie.id: faults(lie, parade.seen(lie)) for lie in FAMILIES[family]}
+def check(parade: Parade, family: str) -> None:
+    """Each lie comes to what the table says, nothing is made, and nothing leaves but the closed lists."""
+    for lie in FAMILIES[family]:
+        assert faults(lie, parade.seen(lie)) == [], f"{lie.id}: {lie.tells}"
     assert sum(parade.seen(lie).containers for lie in FAMILIES[family]) == 0
     assert parade.leaked() == []
     assert parade.unlisted() == []
-    return {name: problems for name, problems in found.items() if problems}
 
 
 @pytest.mark.slow
 @pytest.mark.http
 def test_P02_each_lie_in_an_offer_has_its_reason_and_its_line_and_starts_nothing(parade: Parade) -> None:
-    assert wrong(parade, "offers") == {}
+    check(parade, "offers")
 
 
 @pytest.mark.slow
 @pytest.mark.http
 def test_P02_each_lie_about_a_job_has_its_reason_and_its_line_and_starts_nothing(parade: Parade) -> None:
-    assert wrong(parade, "jobs") == {}
+    check(parade, "jobs")
 
 
 @pytest.mark.slow
 @pytest.mark.http
 def test_P02_each_lie_about_the_code_has_its_reason_and_its_line_and_starts_nothing(parade: Parade) -> None:
-    assert wrong(parade, "code") == {}
+    check(parade, "code")
 
 
 @pytest.mark.slow
@@ -60,26 +60,26 @@ def test_P02_each_lie_about_the_code_has_its_reason_and_its_line_and_starts_noth
 def test_P02_each_lie_about_an_approval_has_its_reason_and_its_line_and_starts_nothing(
     parade: Parade,
 ) -> None:
-    assert wrong(parade, "approvals") == {}
+    check(parade, "approvals")
 
 
 @pytest.mark.slow
 @pytest.mark.http
 def test_P06_each_lie_in_a_message_has_its_reason_and_its_line_and_starts_nothing(parade: Parade) -> None:
-    assert wrong(parade, "messages") == {}
+    check(parade, "messages")
 
 
 @pytest.mark.slow
 @pytest.mark.http
 def test_P05_each_lie_on_the_line_has_its_line_and_starts_nothing(parade: Parade) -> None:
-    assert wrong(parade, "lines") == {}
+    check(parade, "lines")
 
 
 @pytest.mark.slow
 @pytest.mark.http
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 def test_P05_where_https_is_demanded_nothing_less_is_taken(parade: Parade) -> None:
-    assert wrong(parade, "over tls") == {}
+    check(parade, "over tls")
 
 
 @pytest.mark.slow
