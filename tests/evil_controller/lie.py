@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from jobrunner.sync.identity import job_id as job_id_of
 from tests.evil_controller import replies
 from tests.evil_controller.honest import poll_answer
 from tests.evil_controller.server import Reply
@@ -81,8 +80,3 @@ def granted(**changes: Any) -> Play:
         return (setting.offer(setting.fields()), 1)
 
     return play
-
-
-def job_of(fields: dict[str, Any]) -> str:
-    """The job id that follows from an offer."""
-    return job_id_of(fields["request_id"], fields["action"])

@@ -128,12 +128,8 @@ def open_parade(folder: Path) -> Iterator[Parade]:
 
 
 def _tell(lie: Lie, setting: Setting) -> Seen:
-    agent = setting.agent
-    incidents, lines, claims = (
-        len(_incidents(setting)),
-        len(agent.log),
-        len(setting.controller.requests("claim")),
-    )
+    incidents, lines = len(_incidents(setting)), len(setting.agent.log)
+    claims = len(setting.controller.requests("claim"))
     setting.lies_begin()
     about = lie.play(setting)
     wire, journal, line, status = "", ("", ""), "", False
@@ -214,5 +210,4 @@ def _status_shows(setting: Setting, about: About, journal: tuple[str, str], sent
     """Whether `jobrunner agent status` has a line of just this job, reason, detail and sentence."""
     name = "" if about is None else f"  {about[0]}-{about[1]}"
     wanted = f"{name}  {journal[0]} {journal[1]}: {sentence}"
-    shown = [line for line in status_lines(setting.agent.policy, _NEWEST) if line.endswith(wanted)]
-    return len(shown) >= 1
+    return any(line.endswith(wanted) for line in status_lines(setting.agent.policy, _NEWEST))
