@@ -31,6 +31,7 @@ from jobrunner.agent.policy import Site
 from jobrunner.agent.report import Reporter
 from jobrunner.agent.results import Results
 from jobrunner.agent.reusable import FindSource
+from jobrunner.agent.site_hook import SiteHook
 from jobrunner.agent.tries import is_hopeless, pause
 from jobrunner.executors.base import ActionRun, EngineError, Executor, Limits, SandboxRefused
 from jobrunner.privacy.runs import InputChanged, InputMissing, stage_inputs
@@ -62,6 +63,7 @@ class Tools:
     desk: Desk
     reporter: Reporter
     approving: Approving
+    hook: SiteHook | None
     executor: Executor
     pins: Pins
     find_source: FindSource
@@ -191,6 +193,8 @@ class Procedure:
         except IntakeError as error:
             raise _intake_end(error) from error
         payload, digest = tools.approving.first(offer)
+        if tools.hook is not None:
+            tools.hook.ask(attempt, payload, digest, self._stops[attempt.key])
         tools.journal.accept_approval(payload.project, payload.serial, digest)
         tools.journal.advance(attempt, Step.FETCH)
 

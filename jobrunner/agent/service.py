@@ -27,6 +27,7 @@ from jobrunner.agent.control import ControlSocket, Word
 from jobrunner.agent.delivering import deliver_loop
 from jobrunner.agent.dispatch import Desk
 from jobrunner.agent.ending import Ending
+from jobrunner.agent.folder_policy import check_folders
 from jobrunner.agent.journal import Journal
 from jobrunner.agent.loops import Shared, heartbeat_loop, keep_running, poll_loop
 from jobrunner.agent.overview import overview_value, running_value
@@ -36,6 +37,7 @@ from jobrunner.agent.procedure import Procedure, Tools
 from jobrunner.agent.report import Reporter
 from jobrunner.agent.results import Results
 from jobrunner.agent.reusable import FindSource, ReusableActions, none_allowed
+from jobrunner.agent.site_hook import SiteHook
 from jobrunner.executors.base import EngineError, Executor, SandboxRefused
 from jobrunner.executors.docker import DockerExecutor
 from jobrunner.privacy.areas import Areas
@@ -96,6 +98,7 @@ class Agent:
                 desk=self._desk,
                 reporter=reporter,
                 approving=approving,
+                hook=_hook(site),
                 executor=executor,
                 pins=Pins(_mirrors(site, git_rules)),
                 find_source=_find_source(site, self._journal),
@@ -306,6 +309,16 @@ def _find_source(site: Site, journal: Journal) -> FindSource:
     return ReusableActions(journal, prefix, _mirrors(site, rules)).source
 
 
+def _hook(site: Site) -> SiteHook | None:
+    section = site.policy.hook
+    if section is None or site.hook is None:
+        return None
+    try:
+        return SiteHook(site.hook, section.deadline_s, site.policy.backend)
+    except OSError as error:
+        raise PolicyProblem(f"hook.program: {site.hook} cannot be read; name the program.") from error
+
+
 def _key(site: Site) -> Ed25519PrivateKey:
     try:
         return load_private_key(site.agent_key)
@@ -338,6 +351,7 @@ def serve(policy_file: Path) -> int:
     """Check the site and run its agent. Raises PolicyProblem, JournalProblem or AlreadyRunning."""
     site = load_site(policy_file)
     check_signers_file(site)
+    check_folders(site, policy_file)
     os.umask(0o022)
     for setting in ("high", "state", "cache"):
         _make_private(getattr(site, setting), f"folders.{setting}")
