@@ -115,6 +115,7 @@ class Bench:
             desk=Desk(2),
             reporter=self.reporter,
             approving=Approving(self.site, self.journal),
+            hook=None,
             executor=self.engine,  # type: ignore[arg-type]
             pins=Pins(Mirrors(self.site.cache / "mirrors", rules)),
             find_source=none_allowed,

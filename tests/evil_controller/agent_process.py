@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jobrunner.agent import contact, ending, service
+from jobrunner.agent import canary_watch, contact, ending, service
 from jobrunner.agent.canary import Verdict
 from jobrunner.agent.canary_findings import Tried
 from jobrunner.agent.policy import Site
@@ -54,7 +54,7 @@ def main() -> int:
         service.AgentClient = partial(client.AgentClient, answer_s=1.0)
         socket.getaddrinfo = resolve
     if engine != "real":
-        service.try_sandbox = held
+        canary_watch.try_sandbox = held
         record, trouble = policy.parent / RECORD, os.environ.get(TROUBLE, "")
         service.DockerExecutor = lambda _work: IdleEngine(record, stuck=engine == "stuck", trouble=trouble)
     return service.serve(policy)
