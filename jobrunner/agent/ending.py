@@ -13,8 +13,8 @@ from typing import Final
 
 import structlog
 
+from jobrunner.agent.attempt_rows import Attempt, Step
 from jobrunner.agent.free_places import free_places
-from jobrunner.agent.journal import Attempt, Step
 from jobrunner.agent.loops import Shared
 from jobrunner.sync import outbox
 from jobrunner.sync.client import BrokenReply, Rejected, Unanswered
@@ -80,7 +80,7 @@ class Ending:
         try:
             reply = self._shared.new_client().poll(poll)
         except BrokenReply as broken:
-            self._shared.take_broken_reply("poll", broken)
+            self._shared.complaints.broken_reply("poll", broken)
         except (Rejected, Unanswered) as problem:
             # The next poll says it again.
             log.info("draining_not_told", problem=str(problem))
