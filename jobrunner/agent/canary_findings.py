@@ -85,6 +85,7 @@ WALLS: Final[Mapping[str, tuple[str, Judge]]] = {
     "engine_socket": ("find the engine's socket", _failed),
     "open_files": ("open more files than the limit", _at_most(lambda run: run.limits.open_files)),
     "tmp_bytes": ("fill /tmp beyond its limit", _at_most(lambda run: run.limits.tmp)),
+    "tmp_files": ("make more files in /tmp than the limit", _at_most(lambda run: run.limits.tmp_inodes)),
     "shm_bytes": ("fill shared memory beyond its limit", _at_most(lambda run: run.limits.shm)),
     "disk_bytes": ("write more bytes than the disk's limit", _at_most(lambda run: run.limits.disk)),
     "files": ("make more files than the limit", _at_most(lambda run: run.limits.inodes)),
