@@ -43,6 +43,8 @@ def running_value(attempt: Attempt, *, waits_for_database: bool) -> dict[str, An
 def overview_value(
     *,
     state: str,
+    policy: str,
+    version: str,
     started: int,
     answered: int | None,
     problem: str,
@@ -50,9 +52,11 @@ def overview_value(
     waiting_events: int,
     running: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
-    """Everything as JSON values; `state` is a plain word or two."""
+    """Everything as JSON values; `state` is a plain word or two, `policy` the digest of the policy file."""
     return {
         "state": state,
+        "policy": policy,
+        "version": version,
         "started": started,
         "answered": answered,
         "problem": problem,

@@ -6,6 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
+from jobrunner.cli.attest import attest
 from jobrunner.cli.errors import Stop
 
 app = typer.Typer(help="The agent inside a data centre (for its admins).", no_args_is_help=True)
@@ -103,6 +104,9 @@ def run(policy: PolicyFile = POLICY) -> None:
     except (PolicyProblem, JournalProblem, AlreadyRunning) as error:
         raise Stop(f"the agent does not start: {error}") from error
     raise typer.Exit(status)
+
+
+app.command()(attest)
 
 
 @app.command()
