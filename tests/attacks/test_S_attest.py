@@ -4,7 +4,7 @@ import hashlib
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,17 @@ def left_behind(engine: Any, tmp_path: Path) -> list[str]:
     files = [str(place) for folder in ("attempts", "uids") for place in (work / folder).iterdir()]
     containers = [one["Id"] for one in engine.containers(all=True, filters={"label": label(tmp_path)})]
     return [*mounts, *files, *containers]
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays(engine: Any, tmp_path: Path) -> Iterator[None]:
+    """Even when a test fails."""
+    yield
+    work = tmp_path / "site" / "cache" / "attest" / "work"
+    if work.exists() and left_behind(engine, tmp_path):
+        executor = DockerExecutor(work)
+        executor.sweep(label(tmp_path).partition("=")[2], keep=())
+        executor.close()
 
 
 def test_S12_twin_the_report_of_a_sandbox_that_holds(engine: Any, site: Make, tmp_path: Path) -> None:
@@ -130,14 +141,16 @@ def test_S12_one_that_was_killed_leaves_nothing_for_the_next(engine: Any, site: 
         [*ATTEST, str(policy_of(tmp_path)), "--output", str(tmp_path / "x.txt")],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    until = time.monotonic() + 60
-    while not engine.containers(filters={"label": label(tmp_path)}):
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    with pytest.raises(CannotAttest, match="another `agent attest`"):
-        try_site(made)
-    process.kill()
-    process.wait()
+    try:
+        until = time.monotonic() + 60
+        while not engine.containers(filters={"label": label(tmp_path)}):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        with pytest.raises(CannotAttest, match="another `agent attest`"):
+            try_site(made)
+    finally:
+        process.kill()
+        process.wait()
     assert left_behind(engine, tmp_path) != []
     assert try_site(made).attestation.held
     assert left_behind(engine, tmp_path) == []
