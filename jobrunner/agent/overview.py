@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from jobrunner.agent.attempt_rows import Attempt, Step
 from jobrunner.agent.attempt_values import is_database
 from jobrunner.agent.dispatch import Places
-from jobrunner.agent.journal import Attempt, Step
 
 _DOING = {
     Step.VERIFY: "checking its approval",

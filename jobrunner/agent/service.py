@@ -17,23 +17,19 @@ from jobrunner.agent import clock
 from jobrunner.agent.agent_key import agent_key
 from jobrunner.agent.approvals import check_signers_file
 from jobrunner.agent.approving import Approving
+from jobrunner.agent.attempt_rows import Attempt, Step
 from jobrunner.agent.attempt_values import is_database, staging_name
 from jobrunner.agent.canary import Verdict
 from jobrunner.agent.canary_watch import daily, try_sandbox
 from jobrunner.agent.capacity import places, this_machine
+from jobrunner.agent.claiming import accept, work_loop
 from jobrunner.agent.control import ControlSocket, Word
+from jobrunner.agent.delivering import deliver_loop
 from jobrunner.agent.dispatch import Desk
 from jobrunner.agent.ending import Ending
-from jobrunner.agent.journal import Attempt, Journal, Step
-from jobrunner.agent.loops import (
-    Shared,
-    accept,
-    deliver_loop,
-    heartbeat_loop,
-    keep_running,
-    poll_loop,
-    work_loop,
-)
+from jobrunner.agent.folder_policy import check_folders
+from jobrunner.agent.journal import Journal
+from jobrunner.agent.loops import Shared, heartbeat_loop, keep_running, poll_loop
 from jobrunner.agent.overview import overview_value, running_value
 from jobrunner.agent.pins import Pins
 from jobrunner.agent.policy import PolicyProblem, Site, load_site
@@ -42,6 +38,7 @@ from jobrunner.agent.procedure import Procedure, Tools
 from jobrunner.agent.report import Reporter
 from jobrunner.agent.results import Results
 from jobrunner.agent.reusable import FindSource, ReusableActions, none_allowed
+from jobrunner.agent.site_hook import SiteHook
 from jobrunner.executors.base import EngineError, Executor, SandboxRefused
 from jobrunner.executors.docker import DockerExecutor
 from jobrunner.privacy.areas import Areas
@@ -101,6 +98,7 @@ class Agent:
                 desk=self._desk,
                 reporter=reporter,
                 approving=approving,
+                hook=_hook(site),
                 executor=executor,
                 pins=Pins(_mirrors(site, git_rules)),
                 find_source=_find_source(site, self._journal),
@@ -313,6 +311,16 @@ def _find_source(site: Site, journal: Journal) -> FindSource:
     return ReusableActions(journal, prefix, _mirrors(site, rules)).source
 
 
+def _hook(site: Site) -> SiteHook | None:
+    section = site.policy.hook
+    if section is None or site.hook is None:
+        return None
+    try:
+        return SiteHook(site.hook, section.deadline_s, site.policy.backend)
+    except OSError as error:
+        raise PolicyProblem(f"hook.program: {site.hook} cannot be read; name the program.") from error
+
+
 def _log_to_stderr() -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     structlog.configure(
@@ -330,6 +338,7 @@ def serve(policy_file: Path) -> int:
     """Check the site and run its agent. Raises PolicyProblem, JournalProblem or AlreadyRunning."""
     site = load_site(policy_file)
     check_signers_file(site)
+    check_folders(site, policy_file)
     os.umask(0o022)
     for setting in ("high", "state", "cache"):
         make_private(getattr(site, setting), f"folders.{setting}")

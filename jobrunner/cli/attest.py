@@ -52,11 +52,13 @@ def _attest(policy: Path, output: Path | None) -> None:
     from jobrunner.agent.agent_key import agent_key
     from jobrunner.agent.attest import CannotAttest, require_free, signature_of, try_site, write_signed
     from jobrunner.agent.attestation_text import verdict
+    from jobrunner.agent.folder_policy import check_folders
     from jobrunner.agent.policy import PolicyProblem, load_site
     from jobrunner.sync.signing import public_key_text
 
     try:
         site = load_site(policy)
+        check_folders(site, policy)
         public = public_key_text(agent_key(site))
         report = output or Path(_name(site.policy.backend))
         require_free(report)

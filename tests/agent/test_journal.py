@@ -18,16 +18,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
 from jobrunner.agent import resolutions
-from jobrunner.agent.journal import (
-    SCHEMA_VERSION,
-    Accepted,
-    Attempt,
-    Conflict,
-    Journal,
-    JournalProblem,
-    NotIntended,
-    Step,
-)
+from jobrunner.agent.attempt_rows import Accepted, Attempt, Step
+from jobrunner.agent.journal import SCHEMA_VERSION, Conflict, Journal, JournalProblem, NotIntended
 from jobrunner.agent.outcome import Outcome
 from jobrunner.agent.report import Reporter
 from jobrunner.sync import outbox

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from jobrunner.agent.attempt_rows import Accepted, Attempt, Step
+from jobrunner.agent.claiming import work_loop
+from jobrunner.agent.delivering import deliver_loop
 from jobrunner.agent.ending import Ending
-from jobrunner.agent.journal import Accepted, Attempt, Step
-from jobrunner.agent.loops import deliver_loop, heartbeat_loop, poll_loop, work_loop
+from jobrunner.agent.loops import heartbeat_loop, poll_loop
 from jobrunner.agent.outcome import Outcome
 from jobrunner.sync import outbox
 from jobrunner.sync.identity import job_id as job_id_of

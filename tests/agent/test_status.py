@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from jobrunner.agent.attempt_rows import Accepted, Step
 from jobrunner.agent.dispatch import Places
-from jobrunner.agent.journal import Accepted, Journal, Step
+from jobrunner.agent.journal import Journal
 from jobrunner.agent.outcome import Outcome, is_incident
 from jobrunner.agent.overview import overview_lines, overview_value
 from jobrunner.agent.report import Reporter
