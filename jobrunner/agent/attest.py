@@ -24,6 +24,7 @@ from jobrunner.agent.attestation_text import NAMESPACE, TITLE, text_of
 from jobrunner.agent.canary import Grounds, NoPerl, examine_in, probe_digest
 from jobrunner.agent.canary_record import profile_digest
 from jobrunner.agent.control import NoAnswer, NotRunning, Word, say
+from jobrunner.agent.overview import HALTED
 from jobrunner.agent.policy import Site
 from jobrunner.agent.private_folder import make_private
 from jobrunner.executors.base import JOB_UIDS, EngineError, Executor, SandboxRefused
@@ -132,8 +133,9 @@ def _running(site: Site) -> Running:
         return Running.NONE
     except NoAnswer:
         return Running.SILENT
-    same = (value.get("policy"), value.get("version")) == (site.digest, __version__)
-    return Running.SAME if same else Running.OTHER
+    if (value.get("policy"), value.get("version")) != (site.digest, __version__):
+        return Running.OTHER
+    return Running.HALTED if value.get("state") == HALTED else Running.SAME
 
 
 @contextmanager

@@ -107,7 +107,9 @@ def _facts(attestation: Attestation, key: Ed25519PublicKey) -> Iterator[str]:
 
 def _shares(limits: Limits) -> Iterator[str]:
     cores, memory = limits.nano_cpus / 1e9, limits.memory // MIB
-    yield _field("a job gets", f"at most {cores:g} cores, {memory} MiB of memory, {limits.pids} processes,")
+    yield _field(
+        "a job gets", f"at most {cores:g} of the cores, {memory} MiB of memory, {limits.pids} processes,"
+    )
     yield _field(
         "", f"{limits.disk // MIB} MiB of disk, {limits.inodes} files, {limits.wall_clock_s} seconds"
     )

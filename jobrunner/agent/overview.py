@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from jobrunner.agent.attempt_rows import Attempt, Step
 from jobrunner.agent.attempt_values import is_database
@@ -19,6 +19,7 @@ _DOING = {
     Step.CLEAN_UP: "being cleaned up",
 }
 
+HALTED: Final = "halted, since the sandbox is not what it must be (see the incidents)"
 _MEANS = {
     "paused by the controller": "It starts nothing new; what runs goes on.",
     "draining": "It starts nothing new, and ends when what runs has finished.",

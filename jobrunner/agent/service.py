@@ -30,7 +30,7 @@ from jobrunner.agent.ending import Ending
 from jobrunner.agent.folder_policy import check_folders
 from jobrunner.agent.journal import Journal
 from jobrunner.agent.loops import Shared, heartbeat_loop, keep_running, poll_loop
-from jobrunner.agent.overview import overview_value, running_value
+from jobrunner.agent.overview import HALTED, overview_value, running_value
 from jobrunner.agent.pins import Pins
 from jobrunner.agent.policy import PolicyProblem, Site, load_site
 from jobrunner.agent.private_folder import make_private
@@ -256,7 +256,7 @@ class Agent:
         if self._ending.draining:
             return "draining"
         if self._desk.halted:
-            return "halted, since the sandbox is not what it must be (see the incidents)"
+            return HALTED
         if self._desk.paused:
             return "paused by the controller"
         return "working"

@@ -51,6 +51,7 @@ def attest(
 def _attest(policy: Path, output: Path | None) -> None:
     from jobrunner.agent.agent_key import agent_key
     from jobrunner.agent.attest import CannotAttest, require_free, signature_of, try_site, write_signed
+    from jobrunner.agent.attestation import Running
     from jobrunner.agent.attestation_text import verdict
     from jobrunner.agent.folder_policy import check_folders
     from jobrunner.agent.policy import PolicyProblem, load_site
@@ -72,8 +73,12 @@ def _attest(policy: Path, output: Path | None) -> None:
     for problem in found.problems:
         # Not in the report: what an engine says may name things of this machine.
         print(f"Not tried: {printable_lines(problem)}", file=sys.stderr)
+    running = found.attestation.running
+    if running in (Running.OTHER, Running.HALTED, Running.SILENT):
+        print(f"The agent {running.value}.", file=sys.stderr)
     if not found.attestation.held:
-        raise Stop(verdict(found.attestation))
+        drain = "" if running is Running.NONE else " The agent runs: end it with `jobrunner agent drain`."
+        raise Stop(verdict(found.attestation) + drain)
     print(verdict(found.attestation))
 
 

@@ -26,6 +26,7 @@ from jobrunner.agent.canary import own_grounds
 from jobrunner.agent.canary_findings import WALLS, Tried, judged
 from jobrunner.agent.control import ControlSocket, Word
 from jobrunner.agent.dispatch import checking_uid_of, uid_of
+from jobrunner.agent.overview import HALTED
 from jobrunner.agent.policy import MOST_SLOTS, Site, load_site
 from jobrunner.executors.base import Limits
 from jobrunner.sync.ssh_signatures import sign
@@ -200,6 +201,8 @@ def test_whether_the_agent_that_runs_has_this_policy(site: Site) -> None:
     socket = ControlSocket(site.state, {Word.STATUS: lambda: told})
     try:
         assert attest._running(site) is Running.SAME
+        told["state"] = HALTED
+        assert attest._running(site) is Running.HALTED
         told["policy"] = "0" * 64
         assert attest._running(site) is Running.OTHER
         told |= {"policy": site.digest, "version": "0"}
