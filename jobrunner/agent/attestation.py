@@ -29,7 +29,7 @@ class Running(StrEnum):
     NONE = "none runs now"
     SAME = "runs now, with this policy and this version"
     OTHER = "RUNS NOW WITH ANOTHER POLICY OR VERSION than was tried here; restart it"
-    HALTED = "runs now and takes no job, since a wall did not hold when it tried; see `agent status`"
+    HALTED = "runs now, but is halted and takes no job; `agent status` says why"
     SILENT = "runs now and did not say with which policy"
 
 

@@ -111,7 +111,8 @@ def examine(site: Site, executor: Executor) -> Verdict:
         except NoPerl:
             continue
     why = "has perl, with which it is tried" if images else "of [images] is known to the engine"
-    return Verdict(runtime, "", clock.now(), (), f"no image {why}; load one and start the agent again")
+    what_to_do = "load one, then say `jobrunner agent canary`"
+    return Verdict(runtime, "", clock.now(), (), f"no image {why}; {what_to_do}")
 
 
 def examine_in(image_id: str, site: Site, executor: Executor, grounds: Grounds) -> Verdict:

@@ -13,14 +13,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from jobrunner.agent import attempt_rows, clock, resolutions
+import structlog
+
+from jobrunner.agent import attempt_rows, clock, last_second, resolutions
 from jobrunner.agent.attempt_rows import COLUMNS, Accepted, Attempt, Step
 from jobrunner.agent.outcome import Outcome
+from jobrunner.agent.reserve import Reserve, is_no_room
 from jobrunner.sync import outbox
 from jobrunner.sync.messages import Event, Offer
 from jobrunner.sync.vocabulary import Reason
 
-SCHEMA_VERSION: Final = 2
+log = structlog.get_logger()
+
+SCHEMA_VERSION: Final = 3
 
 _SCHEMA: Final = f"""
 {attempt_rows.SCHEMA};
@@ -40,7 +45,13 @@ CREATE TABLE incidents (
 ) STRICT;
 {outbox.SCHEMA};
 {resolutions.SCHEMA};
+{last_second.SCHEMA};
 """
+# What a journal of each older version lacks.
+_ADDED_SINCE: Final = {
+    1: f"{outbox.SCHEMA};\n{resolutions.SCHEMA};\n{last_second.SCHEMA}",
+    2: last_second.SCHEMA,
+}
 
 
 class JournalProblem(Exception):
@@ -61,9 +72,16 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._local = threading.local()
+        self.reserve = Reserve(path.parent)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
-            self._open()
+            try:
+                self._open()
+            except sqlite3.OperationalError as error:
+                if not is_no_room(error):
+                    raise
+                # Now the reserve's room is there.
+                self._open()
         except sqlite3.DatabaseError as error:
             raise JournalProblem(f"{path} cannot be read ({error}); move it away if it is lost.") from error
 
@@ -72,8 +90,8 @@ class Journal:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version == 0:
                 _execute(connection, _SCHEMA)
-            elif version == 1:
-                _execute(connection, f"{outbox.SCHEMA};\n{resolutions.SCHEMA}")
+            elif version in _ADDED_SINCE:
+                _execute(connection, _ADDED_SINCE[version])
             elif version != SCHEMA_VERSION:
                 raise JournalProblem(
                     f"{self._path} was written by another version of jobrunner ({version}); "
@@ -93,15 +111,26 @@ class Journal:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """One write transaction: all of it is on the disk afterwards, or none."""
-        connection = self._connection()
-        connection.execute("BEGIN IMMEDIATE")
+        with self._making_room():
+            connection = self._connection()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                # After some errors, a full disk among them, SQLite has rolled back already.
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _making_room(self) -> Iterator[None]:
+        """When the disk is full, give the reserve away: whoever was writing tries again, and then it goes."""
         try:
-            yield connection
-            connection.execute("COMMIT")
-        except BaseException:
-            # After some errors, a full disk among them, SQLite has rolled back already.
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            yield
+        except sqlite3.Error as problem:
+            if is_no_room(problem) and self.reserve.release():
+                log.error("reserve_released", problem=str(problem))
             raise
 
     # --- attempts ---

@@ -113,9 +113,13 @@ def poll_loop(shared: Shared) -> None:
     """Ask for offers and cancels; the controller holds the answer until there is something to say."""
     client = shared.new_client()
     pause = Pause()
-    if not greet(shared, client):
-        return
+    told: Hello | None = None
     while not shared.finished.is_set():
+        if told is not shared.hello:
+            # Also later on: a runtime that fails is not offered any more, and one that holds again is.
+            told = shared.hello
+            if not greet(shared, client):
+                return
         _wait_until_derived(shared)
         began = time.monotonic()
         try:
@@ -129,8 +133,8 @@ def poll_loop(shared: Shared) -> None:
         except Rejected as problem:
             log.error("controller_rejected", call="poll", problem=str(problem))
             shared.finished.wait(pause.seconds())
-            if problem.code is ErrorCode.UNKNOWN_PROTOCOL and not greet(shared, client):
-                return
+            if problem.code is ErrorCode.UNKNOWN_PROTOCOL:
+                told = None
             continue
         except BrokenReply as broken:
             shared.take_broken_reply("poll", broken)

@@ -52,9 +52,3 @@ _CLASS_OF_REASON = {
 def end(reason: Reason, detail: str = "", message: str = "") -> Ended:
     """The exception that ends an attempt for the given terminal reason."""
     return Ended(Outcome(_CLASS_OF_REASON[reason], reason, detail, message))
-
-
-def refuse_while(halted: bool) -> None:
-    """Raise Ended while nothing may start here, since the sandbox is not what it must be."""
-    if halted:
-        raise end(Reason.SITE_POLICY, "runtime", "The sandbox of this site does not hold; see the incidents.")

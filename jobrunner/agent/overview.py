@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from jobrunner.agent.attempt_rows import Attempt, Step
 from jobrunner.agent.attempt_values import is_database
+from jobrunner.agent.canary import Verdict
 from jobrunner.agent.dispatch import Places
 
 _DOING = {
@@ -19,9 +20,10 @@ _DOING = {
     Step.CLEAN_UP: "being cleaned up",
 }
 
-HALTED: Final = "halted, since the sandbox is not what it must be (see the incidents)"
+HALTED: Final = "halted"
 _MEANS = {
     "paused by the controller": "It starts nothing new; what runs goes on.",
+    HALTED: "It starts nothing new; what runs goes on. This is why:",
     "draining": "It starts nothing new, and ends when what runs has finished.",
     "aborting": "It starts nothing new, and ends what runs.",
 }
@@ -49,11 +51,17 @@ def overview_value(
     started: int,
     answered: int | None,
     problem: str,
+    halts: Sequence[str],
+    tried: Verdict | None,
     places: Places,
     waiting_events: int,
     running: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
-    """Everything as JSON values; `state` is a plain word or two, `policy` the digest of the policy file."""
+    """Everything as JSON values.
+
+    `state` is a plain word or two, `policy` the digest of the policy file, `tried` what the canary found
+    last.
+    """
     return {
         "state": state,
         "policy": policy,
@@ -61,6 +69,8 @@ def overview_value(
         "started": started,
         "answered": answered,
         "problem": problem,
+        "halts": list(halts),
+        "sandbox": None if tried is None else {"at": tried.at, "problem": tried.sentence},
         "places": [places.taken, places.total],
         "database_places": [places.database_taken, places.database],
         "waiting_events": waiting_events,
@@ -73,7 +83,12 @@ def overview_lines(value: dict[str, Any], *, now: int) -> Iterator[str]:
     yield f"The agent is {value['state']}. It was started {_ago(value['started'], now)}."
     if value["state"] in _MEANS:
         yield _MEANS[value["state"]]
+    for sentence in value["halts"]:
+        yield f"  {plain(sentence)}"
     yield f"Controller: {_contact(value, now)}"
+    if value["sandbox"] is not None:
+        held = "did not hold" if value["sandbox"]["problem"] else "held"
+        yield f"The sandbox {held} when it was tried {_ago(value['sandbox']['at'], now)}."
     taken, total = value["places"]
     database_taken, database = value["database_places"]
     share = f"; database actions have {database_taken} of {database}" if database else ""

@@ -103,10 +103,11 @@ class ImageSection(_Section):
 
 
 class HostSection(_Section):
-    """What this machine gives to all jobs together (`capacity.places`)."""
+    """What this machine gives to all jobs together (`capacity.places`), and keeps free (`host_watch`)."""
 
     cores: Annotated[float, Field(ge=_FEWEST_CORES, le=65536)] | None = None
     memory_mib: Annotated[int, Field(ge=16)] | None = None
+    least_free_percent: Annotated[int, Field(ge=1, le=90)] = 10
 
 
 class SandboxSection(_Section):

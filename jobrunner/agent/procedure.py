@@ -24,8 +24,9 @@ from jobrunner.agent.attempt_values import (
 )
 from jobrunner.agent.derive import derive
 from jobrunner.agent.dispatch import Closed, Desk
+from jobrunner.agent.halts import refuse_while
 from jobrunner.agent.journal import Journal
-from jobrunner.agent.outcome import Ended, Outcome, end, is_incident, refuse_while
+from jobrunner.agent.outcome import Ended, Outcome, end, is_incident
 from jobrunner.agent.pins import Pins
 from jobrunner.agent.policy import Site
 from jobrunner.agent.report import Reporter
@@ -265,7 +266,7 @@ class Procedure:
 
     def _start(self, attempt: Attempt) -> None:
         tools = self._tools
-        refuse_while(tools.desk.halted)
+        refuse_while(tools.desk.halts)
         run = self._action_run(attempt)
         # The approval is looked at again while the workspace is made; nothing starts before both.
         approved = tools.approving.begin(attempt.offer, attempt.facts.get("dataset"))

@@ -19,14 +19,13 @@ from jobrunner.agent.approvals import check_signers_file
 from jobrunner.agent.approving import Approving
 from jobrunner.agent.attempt_rows import Attempt, Step
 from jobrunner.agent.attempt_values import is_database, staging_name
-from jobrunner.agent.canary import Verdict
-from jobrunner.agent.canary_watch import daily, try_sandbox
 from jobrunner.agent.capacity import places, this_machine
 from jobrunner.agent.claiming import accept, work_loop
 from jobrunner.agent.control import ControlSocket, Word
 from jobrunner.agent.delivering import deliver_loop
 from jobrunner.agent.dispatch import Desk
 from jobrunner.agent.ending import Ending
+from jobrunner.agent.fitness import Fitness
 from jobrunner.agent.folder_policy import check_folders
 from jobrunner.agent.journal import Journal
 from jobrunner.agent.loops import Shared, heartbeat_loop, keep_running, poll_loop
@@ -90,6 +89,7 @@ class Agent:
             stop_attempt=self._stop_attempt,
             first_event=lambda job, number: reporter.stage(job, number, Stage.PREPARING),
         )
+        self._fitness = Fitness(site, executor, self._shared)
         self._ending = Ending(self._shared, self._take_up)
         self._procedure = Procedure(
             Tools(
@@ -106,7 +106,7 @@ class Agent:
                 limits=site.limits(),
                 results=Results(Areas(site.high, site.medium), executor, self._launcher, site.policy.backend),
                 told=lambda urgent: self._shared.told(urgent=urgent),
-                halt=self._halt,
+                halt=self._fitness.distrust_engine,
             )
         )
 
@@ -117,7 +117,7 @@ class Agent:
         self._launcher.start()
         unfinished = self._journal.open_attempts()
         self._sweep(unfinished)
-        self._watch_sandbox()
+        self._fitness.begin()
         # Slots of attempts that go on are taken before the first offer can be.
         self._resume(unfinished)
         for loop in (poll_loop, heartbeat_loop, deliver_loop, work_loop):
@@ -130,29 +130,11 @@ class Agent:
         self._wait_for_workers()
         self._ending.say_last_words()
         self._shared.finished.set()
+        self._fitness.end()
         self._launcher.stop()
         control.close()
         log.info("stopped")
         return 0
-
-    # --- the sandbox ---
-
-    def _watch_sandbox(self) -> None:
-        """Try the sandbox now, before anything is claimed or started, and then each day."""
-        if not self._site.policy.images:
-            return  # nothing can be started, so there is nothing to try it with
-        self._judge(try_sandbox(self._site, self._executor, may_trust_record=True))
-        watch = (self._site, self._executor, self._shared.finished, self._judge)
-        threading.Thread(target=daily, args=watch, name="canary", daemon=True).start()
-
-    def _judge(self, verdict: Verdict) -> None:
-        if verdict.passed:
-            log.info("sandbox_held", runtime=verdict.runtime, tried=len(verdict.tried))
-            return
-        self._journal.note(Reason.SITE_POLICY.value, "runtime", verdict.sentence)
-        # A runtime that failed is not offered.
-        self._shared.hello = self._shared.hello.model_copy(update={"runtimes": ()})
-        self._halt(verdict.sentence)
 
     # --- work ---
 
@@ -235,10 +217,6 @@ class Agent:
             if folder.name not in staged:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def _halt(self, message: str) -> None:
-        log.error("halted", problem=message)
-        self._desk.halt()
-
     def _take_up(self, attempt: Attempt) -> None:
         """Work again on an attempt that was left when the agent began to drain."""
         self._desk.occupy(attempt.facts["slot"])
@@ -255,7 +233,7 @@ class Agent:
             return "aborting"
         if self._ending.draining:
             return "draining"
-        if self._desk.halted:
+        if self._desk.halts:
             return HALTED
         if self._desk.paused:
             return "paused by the controller"
@@ -272,6 +250,8 @@ class Agent:
             started=self._started,
             answered=self._shared.contact.answered,
             problem=self._shared.contact.problem,
+            halts=list(self._desk.halts.values()),
+            tried=self._fitness.verdict,
             places=self._desk.places(),
             waiting_events=events,
             running=[
@@ -293,6 +273,8 @@ class Agent:
             Word.STATUS: self._overview,
             Word.DRAIN: after(self._ending.drain),
             Word.ABORT: after(self._ending.abort),
+            Word.CANARY: after(self._fitness.try_again),
+            Word.TRUST_CLOCK: after(self._fitness.trust_clock),
         }
 
 

@@ -69,6 +69,18 @@ def test_an_offer_is_claimed_and_started_once(bench: Bench) -> None:
     assert bench.started[0].token
 
 
+def test_other_runtimes_are_told_by_another_hello(bench: Bench) -> None:
+    bench.run(poll_loop)
+    until(bench, lambda: len(bench.controller.requests("poll")) >= 2)
+    assert len(bench.controller.requests("hello")) == 1
+    bench.shared.hello = bench.shared.hello.model_copy(update={"runtimes": ()})
+    until(bench, lambda: len(bench.controller.requests("hello")) == 2)
+    polls = len(bench.controller.requests("poll"))
+    until(bench, lambda: len(bench.controller.requests("poll")) >= polls + 2)
+    first, second = [json.loads(request.body)["runtimes"] for request in bench.controller.requests("hello")]
+    assert (first, second) == (["runc"], [])
+
+
 def test_no_more_is_claimed_than_there_are_slots(bench: Bench) -> None:
     bench.controller.play("poll", replies.answer(poll_answer(*[offer_fields() for _ in range(5)])))
     bench.run(poll_loop, work_loop)

@@ -111,6 +111,8 @@ def test_a_number_reads_as_people_say_it() -> None:
         started=0,
         answered=None,
         problem="",
+        halts=[],
+        tried=None,
         places=Places(total=2, taken=1, database=0, database_taken=0),
         waiting_events=0,
         running=[
