@@ -66,6 +66,11 @@ class Protection:
     changes: tuple[Change, ...]
     must_fail: tuple[str, ...]
 
+    @property
+    def attack(self) -> str:
+        """The id of the attack that it stands against."""
+        return self.id.partition("-")[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Attack:
