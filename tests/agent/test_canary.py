@@ -1,4 +1,4 @@
-"""The canary believes nothing but what it saw: each thing that it looks at counts (threats.md sections 2, S12).
+"""The canary believes only what it saw: each thing that it looks at counts (threats.md section 2, S12).
 
 The sandbox here does as the test says and meets the contract of `executors/base.py`. The real one:
 tests/attacks/test_S_canary.py.
