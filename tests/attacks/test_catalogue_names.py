@@ -1,7 +1,7 @@
 """The catalogue against the product's own lists (threats.md section 9).
 
-Every key of the sandbox profile, every reason and detail that an attempt can end with, and every cap on trees,
-outputs and runs is named by a protection. The lists are computed from the product, so that a new key, word or
+Every key of the sandbox profile, every reason and detail that an attempt can end with, and every cap on
+trees, outputs and runs is named by a protection. The lists come from the product, so that a new key, word or
 cap fails here until an entry names it.
 """
 
