@@ -44,7 +44,7 @@ def _profile_digest(runtime: str) -> str:
         agent_id="canary", job_id="a" * 26, attempt=1, image_id=f"sha256:{'0' * 64}", entrypoint=("perl",),
         argv=(), uid=JOB_UIDS[0], gid=JOB_UIDS[0], tree=Path("/"), limits=LIMITS, runtime=runtime,
     )  # fmt: skip
-    body = create_body(PROFILE, run, {})
+    body = create_body(PROFILE, run, {}, Path("/workspace"))
     closed = [sorted(PROFILE.masked_paths), sorted(PROFILE.readonly_paths)]
     return hashlib.sha256(json.dumps([body, closed], sort_keys=True).encode("utf-8")).hexdigest()
 

@@ -143,7 +143,7 @@ class ActionRun:
 
     @property
     def name(self) -> str:
-        """Name of the container, the volume and the folder of this attempt."""
+        """Name of the container and the folder of this attempt."""
         return f"jr-{self.job_id}-{self.attempt}"
 
     @property
@@ -206,8 +206,8 @@ class SandboxProfile:
     """The walls around a run: `config` and `host` with the engine's keys, and the whole environment.
 
     `seccomp` is the list of allowed system calls as inline JSON, in place of the engine's own.
-    `database_mount` and `database_environment` come on top for a run with a database, and for no other;
-    the mount's source is the attempt's own view of the file.
+    `database_mount` and `database_environment` come on top for a run with a database, and for no other.
+    The sources of its mounts are the attempt's own: its workspace, and its view of the database file.
     """
 
     config: Mapping[str, object]
@@ -279,11 +279,9 @@ PROFILE: Final = SandboxProfile(
             "Mounts": (
                 MappingProxyType(
                     {
-                        "Type": "volume",
-                        "Source": attrgetter("name"),
+                        "Type": "bind",
                         "Target": "/workspace",
-                        # Otherwise the engine copies the image's own /workspace into the volume.
-                        "VolumeOptions": MappingProxyType({"NoCopy": True}),
+                        "BindOptions": MappingProxyType({"Propagation": "rprivate"}),
                     }
                 ),
             ),
@@ -384,7 +382,7 @@ class Executor(Protocol):
         ...
 
     def clean_up(self, run: ActionRun) -> None:
-        """Remove container, volume, mounts and disk of this attempt. Outputs are gone after this."""
+        """Remove container, mounts and disk of this attempt. Outputs are gone after this."""
         ...
 
     def make_ready(self, limits: Limits) -> None:

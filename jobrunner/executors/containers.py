@@ -50,14 +50,17 @@ class Containers:
             self._image_configs[image_id] = image.get("Config") or {}
         return self._image_configs[image_id]
 
-    def make(self, run: ActionRun, database_file: Path | None = None) -> None:
-        """Have a container that never started and is what the profile asks; leave one that did start."""
+    def make(self, run: ActionRun, workspace: Path, database_file: Path | None = None) -> None:
+        """Have a container that never started and is what the profile asks; leave one that did start.
+
+        The folder `workspace` is there; what is mounted on it when the container starts is what the job gets.
+        """
         config = self.image_config(run.image_id)
         if config is None:
             raise SandboxRefused("image", f"the engine has no image {run.image_id}")
         if config.get("Volumes"):
             raise SandboxRefused("volume", f"image {run.image_id} declares a VOLUME, which has no size limit")
-        body = engine_call.create_body(self._profile, run, config, database_file)
+        body = engine_call.create_body(self._profile, run, config, workspace, database_file)
         try:
             made, warnings = self._engine.create(run.name, body)
         except NameTaken:
@@ -72,10 +75,10 @@ class Containers:
             raise
         self._made[run.name] = made
 
-    def start(self, run: ActionRun, database_file: Path | None = None) -> None:
+    def start(self, run: ActionRun, workspace: Path, database_file: Path | None = None) -> None:
         """Start what `make` made in this process, or make it first."""
         if run.name not in self._made:
-            self.make(run, database_file)
+            self.make(run, workspace, database_file)
         container = self._made.pop(run.name, None)
         if container is None:
             return

@@ -72,11 +72,10 @@ class DockerExecutor(Executor):
         space = self._space(run.name)
         with on_host("prepare the workspace"):
             workspace.claim(space, run)
-        # The engine mounts the workspace when it starts the container, so the disk may come last.
-        disk = self._beside.submit(workspace.make_disk, space, run)
+        # What lies under the folder at the start of the container counts, so the disk may come last.
+        disk = self._beside.submit(workspace.make, space, run)
         try:
-            self._engine.make_volume(run.name, workspace.overlay(space, run), run.labels)
-            self._containers.make(run, space.database_file)
+            self._containers.make(run, space.seen, space.database_file)
         finally:
             with on_host("prepare the workspace"):
                 disk.result()
@@ -85,9 +84,10 @@ class DockerExecutor(Executor):
         """See base.Executor."""
         space = self._space(run.name)
         workspace.claim_uid(space, run)
-        if not space.ready.exists():
+        if not workspace.is_made(space):
+            # Without it the job would write to the host's own disk, with no limit.
             raise EngineError(f"{run.name} was not prepared")
-        self._containers.start(run, space.database_file)
+        self._containers.start(run, space.seen, space.database_file)
 
     def wait(self, run: ActionRun, deadline_s: float | None = None) -> Exit:
         """See base.Executor."""
@@ -123,18 +123,15 @@ class DockerExecutor(Executor):
     def sweep(self, agent_id: str, keep: Collection[str]) -> list[str]:
         """See base.Executor."""
         names = {found.name for found in self._engine.containers(agent_id)}
-        names.update(self._engine.volumes(agent_id))
         names.update(workspace.owned_by(self._work, agent_id))
         gone = sorted(names.difference(keep))
         failed: list[str] = []
-        # All containers first: while one is there, the volume that it uses stays.
-        for remove in (self._containers.remove, self._remove):
-            for name in gone:
-                try:
-                    remove(name)
-                except EngineError as error:
-                    # The others must go all the same.
-                    failed.append(f"{name}: {error}")
+        for name in gone:
+            try:
+                self._remove(name)
+            except EngineError as error:
+                # The others must go all the same.
+                failed.append(f"{name}: {error}")
         if failed:
             raise EngineError("; ".join(failed)[:1000])
         return gone
@@ -145,8 +142,5 @@ class DockerExecutor(Executor):
     def _remove(self, name: str) -> None:
         self._containers.remove(name)
         space = self._space(name)
-        with on_host("remove the workspace"):
-            workspace.unmount_overlay(space)
-        self._engine.remove_volume(name)
         with on_host("remove the workspace"):
             workspace.clean_up(space)

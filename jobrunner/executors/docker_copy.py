@@ -11,9 +11,8 @@ import shutil
 import stat
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import BinaryIO, Final
 
 from jobrunner.executors.base import (
@@ -25,7 +24,6 @@ from jobrunner.executors.base import (
     Exit,
     Found,
     Limits,
-    SandboxProfile,
     SandboxRefused,
     check_mountable,
 )
@@ -35,30 +33,6 @@ from jobrunner.executors.host import on_host
 
 # Fewer free blocks than this, and a write of ordinary size has failed.
 _FULL_BELOW_BLOCKS: Final = 64
-
-
-def _folder_of(run: ActionRun) -> str:
-    return str(run.tree)
-
-
-COPY_PROFILE: Final[SandboxProfile] = replace(
-    PROFILE,
-    host=MappingProxyType(
-        {
-            **PROFILE.host,
-            "Mounts": (
-                MappingProxyType(
-                    {
-                        "Type": "bind",
-                        "Source": _folder_of,
-                        "Target": "/workspace",
-                        "BindOptions": MappingProxyType({"Propagation": "rprivate"}),
-                    }
-                ),
-            ),
-        }
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +55,7 @@ class CopyExecutor(Executor):
         _open_work(work)
         self._work = work
         self._engine = Engine(engine_url)
-        self._containers = Containers(self._engine, COPY_PROFILE)
+        self._containers = Containers(self._engine, PROFILE)
         if not self._engine.filters_calls():
             raise SandboxRefused("sandbox", "the engine runs containers without its seccomp list")
 
@@ -125,13 +99,13 @@ class CopyExecutor(Executor):
         """See base.Executor."""
         _check_user(run)
         self._check_folder(run)
-        self._containers.make(run)
+        self._containers.make(run, run.tree)
 
     def start(self, run: ActionRun) -> None:
         """See base.Executor."""
         _check_user(run)
         self._check_folder(run)
-        self._containers.start(run)
+        self._containers.start(run, run.tree)
 
     def wait(self, run: ActionRun, deadline_s: float | None = None) -> Exit:
         """See base.Executor."""

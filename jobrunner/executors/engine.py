@@ -79,14 +79,6 @@ class Engine:
             info = self._client.info()
             return int(info["NCPU"]), int(info["MemTotal"])
 
-    def make_volume(self, name: str, options: Mapping[str, str], labels: Mapping[str, str]) -> None:
-        """Make a volume of the local driver. Raises SandboxRefused when another one has this name."""
-        with _errors("make the volume"):
-            # The answer describes the volume that has this name now, made just now or long ago.
-            got = self._client.create_volume(name, "local", dict(options), dict(labels))
-        if (got["Driver"], got["Options"], got["Labels"]) != ("local", dict(options), dict(labels)):
-            raise SandboxRefused("sandbox", f"the engine has another volume with the name {name}")
-
     def create(self, name: str, body: dict[str, Any]) -> tuple[str, list[str]]:
         """Make a container; returns its id and the engine's warnings. Raises SandboxRefused, NameTaken."""
         with _errors("create the container"):
@@ -149,14 +141,6 @@ class Engine:
                 if error.status_code != 409:  # runs, or somebody else removes it right now
                     raise
 
-    def remove_volume(self, name: str) -> None:
-        """Remove a volume; nothing happens where there is none."""
-        with _errors("remove the volume"):
-            try:
-                self._client.remove_volume(name)
-            except docker.errors.NotFound:
-                return
-
     def containers(self, agent_id: str) -> list[Found]:
         """Containers with the label of this agent."""
         with _errors("list the containers"):
@@ -171,13 +155,6 @@ class Engine:
             for entry in listed
             if entry["Labels"].get("jobrunner.agent") == agent_id
         ]
-
-    def volumes(self, agent_id: str) -> list[str]:
-        """Names of the volumes with the label of this agent."""
-        with _errors("list the volumes"):
-            listed = self._client.volumes(filters={"label": f"jobrunner.agent={agent_id}"})
-        volumes = listed.get("Volumes") or []
-        return [v["Name"] for v in volumes if (v["Labels"] or {}).get("jobrunner.agent") == agent_id]
 
 
 def cgroup_is_gone(container_id: str) -> bool:

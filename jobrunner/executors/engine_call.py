@@ -12,15 +12,22 @@ _FROM_IMAGE: Final = ("ExposedPorts", "Shell", "OnBuild")
 
 
 def create_body(
-    profile: SandboxProfile, run: ActionRun, image: Mapping[str, Any], database_file: Path | None = None
+    profile: SandboxProfile,
+    run: ActionRun,
+    image: Mapping[str, Any],
+    workspace: Path,
+    database_file: Path | None = None,
 ) -> dict[str, Any]:
     """The body of the create call. `image` is the config of the image, as the engine inspects it.
 
-    `database_file` is what a run with a database gets to read; for any other run nothing is mounted.
+    `workspace` is the folder of the host that the job gets as /workspace. `database_file` is what a run with
+    a database gets to read; for any other run nothing else is mounted.
     """
     body = _value(profile.config, run)
     body["Env"] = environment(profile, run, image)
     body["HostConfig"] = _value(profile.host, run)
+    [mount] = body["HostConfig"]["Mounts"]
+    mount["Source"] = str(workspace)
     if run.database is not None:
         mount = {**_value(profile.database_mount, run), "Source": str(database_file)}
         body["HostConfig"]["Mounts"].append(mount)
@@ -124,19 +131,18 @@ def _mounts(body: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _reported(mount: Mapping[str, Any]) -> dict[str, Any]:
-    both = {"Type": mount["Type"], "Destination": mount["Target"], "RW": not mount.get("ReadOnly")}
-    if mount["Type"] == "volume":
-        return {**both, "Name": mount["Source"], "Driver": "local"}
-    return {**both, "Source": mount["Source"], "Propagation": mount["BindOptions"]["Propagation"]}
+    return {
+        "Type": mount["Type"],
+        "Source": mount["Source"],
+        "Destination": mount["Target"],
+        "RW": not mount.get("ReadOnly"),
+        "Propagation": mount["BindOptions"]["Propagation"],
+    }
 
 
 def _seen_mounts(seen: Mapping[str, Any]) -> list[dict[str, Any]]:
-    # Source is where the engine keeps a volume, Mode how it labels a mount; the rest is compared.
-    unknown = {"volume": ("Source", "Mode")}
-    found = [
-        {key: value for key, value in mount.items() if key not in unknown.get(mount.get("Type"), ("Mode",))}
-        for mount in seen["Mounts"]
-    ]
+    # Mode is how the engine labels a mount; the rest is compared.
+    found = [{key: value for key, value in mount.items() if key != "Mode"} for mount in seen["Mounts"]]
     return sorted(found, key=_destination)  # the engine lists them in any order
 
 

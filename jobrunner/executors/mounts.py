@@ -72,6 +72,18 @@ def mount_layers(lower: Sequence[Path], point: Path) -> None:
     _mount("overlay", point, "overlay", flags, f"lowerdir={':'.join(map(str, lower))}")
 
 
+def mount_overlay(lower: Sequence[Path], upper: Path, scratch: Path, point: Path) -> None:
+    """Mount an overlay at `point`, nosuid and nodev: read-only layers, the first one on top, under `upper`.
+
+    `scratch` is an empty folder beside `upper`. The paths must need no escape in an overlay's options.
+    Raises OSError.
+    """
+    flags = MS_NOSUID
+    flags |= MS_NODEV
+    data = f"lowerdir={':'.join(map(str, lower))},upperdir={upper},workdir={scratch}"
+    _mount("overlay", point, "overlay", flags, data)
+
+
 def remount_read_only(point: Path) -> None:
     """Make a mount read-only, nosuid, nodev and noexec. Raises OSError (EBUSY: somebody writes).
 

@@ -1,6 +1,7 @@
 """The folders of one attempt: its disk, the upper layer that the job writes, and what is read after.
 
 <work>/attempts/<name>/   agent (a link that names the owner), disk.img, disk/ (mount point), ready, late,
+                          workspace/ (mount point of the overlay that the job gets as /workspace),
                           database/ (database_view.py, for a run with one)
 <work>/blanks/            an empty disk of each size, to be copied
 <work>/uids/<uid>         a link that names the attempt which has this uid now
@@ -50,6 +51,10 @@ class Workspace:
         return self.disk / "work"
 
     @property
+    def seen(self) -> Path:
+        return self.root / "workspace"
+
+    @property
     def ready(self) -> Path:
         return self.root / "ready"
 
@@ -91,14 +96,17 @@ def claim(space: Workspace, run: ActionRun) -> None:
     space.root.mkdir(mode=0o700, exist_ok=True)
     if not space.owner.is_symlink():
         space.owner.symlink_to(run.agent_id)
+    # Nobody may write here but through what is mounted on it.
+    space.seen.mkdir(mode=0o000, exist_ok=True)
     if run.database is not None:
         database_view.show(space.database, run.database)
 
 
-def make_disk(space: Workspace, run: ActionRun) -> None:
-    """Make and mount the attempt's disk, its layers and its folders, all of the job's own uid; after `claim`.
+def make(space: Workspace, run: ActionRun) -> None:
+    """Make and mount the attempt's disk and the overlay above it; after `claim`.
 
-    Once `ready` is there the layers are never touched again: the job may have written to them.
+    Its upper layer and the folders there are of the job's own uid. Once `ready` is there the layers are never
+    touched again: the job may have written to them.
     Raises SandboxRefused, OSError.
     """
     if not space.image.exists():
@@ -115,19 +123,14 @@ def make_disk(space: Workspace, run: ActionRun) -> None:
     if not space.ready.exists():
         _make_layers(space, run)
         space.ready.touch(mode=0o600)
+    if not mounts.is_mounted(space.seen):
+        lower = [run.tree] if run.inputs is None else [run.inputs, run.tree]
+        mounts.mount_overlay(lower, space.upper, space.scratch, space.seen)
 
 
-def overlay(space: Workspace, run: ActionRun) -> dict[str, str]:
-    """Options of the engine's local volume driver that mount the job's /workspace."""
-    lower = [str(run.tree)] if run.inputs is None else [str(run.inputs), str(run.tree)]
-    options = [
-        "nosuid",
-        "nodev",
-        f"lowerdir={':'.join(lower)}",
-        f"upperdir={space.upper}",
-        f"workdir={space.scratch}",
-    ]
-    return {"type": "overlay", "device": "overlay", "o": ",".join(options)}
+def is_made(space: Workspace) -> bool:
+    """Whether `make` did all of its work, and what it mounted is still there."""
+    return space.ready.exists() and mounts.is_mounted(space.seen)
 
 
 def claim_uid(space: Workspace, run: ActionRun) -> None:
@@ -156,18 +159,10 @@ def freeze(space: Workspace) -> None:
 
     Raises OSError.
     """
-    unmount_overlay(space)
+    mounts.unmount(space.seen)
     if not mounts.is_mounted(space.disk):  # the host was restarted since
         mounts.mount_image(space.image, space.disk)
     mounts.remount_read_only(space.disk)
-
-
-def unmount_overlay(space: Workspace) -> None:
-    """Unmount the overlay over this upper layer, wherever the engine put it."""
-    upper = f"upperdir={space.upper}"
-    for mount in list(mounts.mounts()):
-        if mount.kind == "overlay" and upper in mount.options:
-            mounts.unmount(Path(mount.point))
 
 
 @contextmanager
@@ -194,7 +189,7 @@ def is_full(space: Workspace) -> bool:
 
 def clean_up(space: Workspace) -> None:
     """Remove mounts, disk and folders of the attempt and give its uid back. Raises OSError."""
-    unmount_overlay(space)
+    mounts.unmount(space.seen)
     mounts.unmount(space.disk)
     database_view.hide(space.database)
     # By name and never through the mount point: what is not ours makes the last rmdir fail.
@@ -204,8 +199,9 @@ def clean_up(space: Workspace) -> None:
         if holder == space.name:
             claim.unlink(missing_ok=True)
     if space.root.exists():
-        if space.disk.exists():
-            space.disk.rmdir()
+        for folder in (space.seen, space.disk):
+            if folder.exists():
+                folder.rmdir()
         space.owner.unlink(missing_ok=True)
         space.root.rmdir()
 

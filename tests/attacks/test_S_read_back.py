@@ -56,7 +56,7 @@ def test_S11_engine_that_drops_an_option(
 
 ADDED: dict[str, Callable[[dict[str, Any]], object]] = {
     "mount": lambda body: body["HostConfig"].update(Binds=["/:/host"]),
-    "second_volume": lambda body: body["HostConfig"]["Mounts"].append(
+    "second_mount": lambda body: body["HostConfig"]["Mounts"].append(
         {"Type": "tmpfs", "Target": "/more", "ReadOnly": False}
     ),
     "privileged": lambda body: body["HostConfig"].update(Privileged=True),

@@ -34,7 +34,8 @@ def test_S07_attempts_do_not_see_each_other(executor: DockerExecutor, canary: Ca
     assert run_to_end(executor, canary("kill", str(neighbour))).json == {"kill": "ESRCH"}
 
     # The twin gets the first one's folder.
-    mount = {"Type": "volume", "Source": first.name, "Target": "/workspace"}
+    [of_first] = engine.inspect_container(first.name)["Mounts"]
+    mount = {"Type": "bind", "Source": of_first["Source"], "Target": "/workspace"}
     twin = run_weakened(engine, executor, canary("show", places[0]), {"Mounts": [mount]}, User="0:0")
     assert twin.json == {places[0]: "secret"}
 
@@ -50,6 +51,8 @@ def test_S07_twin_a_plain_volume_gets_the_files_of_the_image(
     run = canary("show", "/workspace/of-the-image")
     mount = {"Type": "volume", "Source": run.name, "Target": "/workspace"}
     ended = run_weakened(engine, executor, run, {"Mounts": [mount]})
+    executor.clean_up(run)
+    engine.remove_volume(run.name)
     assert ended.json == {"/workspace/of-the-image": "root:x:0:0:root:/:/canary\n"}
 
 
@@ -105,10 +108,8 @@ def test_S15_twin_a_writable_bind_loses_them(
 
 
 def leftovers(engine: Any, work: Path, run: ActionRun) -> list[str]:
-    """What is still there of an attempt: container, volume, mounts, loop devices, files."""
+    """What is still there of an attempt: container, mounts, loop devices, files."""
     found = [str(one["Names"]) for one in engine.containers(all=True, filters={"name": run.name})]
-    volumes = engine.volumes(filters={"name": run.name})["Volumes"] or []
-    found += [volume["Name"] for volume in volumes]
     found += [mount.point for mount in mounts.mounts() if run.name in f"{mount.point}{mount.options}"]
     found += [str(path) for path in work.rglob(f"*{run.name}*")]
     disk = work / "attempts" / run.name / "disk.img"

@@ -109,9 +109,8 @@ def test_the_profile_is_that_of_the_specification() -> None:
         "StopSignal": "SIGTERM", "StopTimeout": 10,
     }  # fmt: skip
     kept = {"max-size": "10485760", "max-file": "2", "compress": "false", "mode": "blocking"}
-    workspace = {
-        "Type": "volume", "Source": RUN.name, "Target": "/workspace", "VolumeOptions": {"NoCopy": True},
-    }  # fmt: skip
+    private = {"Propagation": "rprivate"}
+    workspace = {"Type": "bind", "Target": "/workspace", "BindOptions": private}
     assert as_asked(PROFILE.host) == {
         "NetworkMode": "none", "Dns": ["192.0.2.1"], "DnsSearch": ["."], "IpcMode": "private",
         "ShmSize": 268_435_456, "CgroupnsMode": "private", "CapDrop": ["ALL"],

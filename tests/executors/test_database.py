@@ -14,6 +14,7 @@ from tests.executors.test_base import RUN
 
 pytestmark = pytest.mark.unit
 
+WORKSPACE = Path("/srv/work/workspace")
 FILE = Path("/var/lib/jobrunner/work/attempts/jr-a-1/database/seen/database")
 WITH = replace(RUN, database=Database("sqlite", Path("/srv/secret/flchain.sqlite")))
 IMAGE: dict[str, Any] = {"Env": ["DATABASE_URL=postgres://from-the-image"]}
@@ -34,14 +35,14 @@ def test_the_url_names_kind_and_place(kind: Any, url: str) -> None:
 
 
 def test_a_run_without_a_database_gets_neither_variable_nor_mount() -> None:
-    body = create_body(PROFILE, RUN, IMAGE, FILE)
+    body = create_body(PROFILE, RUN, IMAGE, WORKSPACE, FILE)
     assert "DATABASE_URL" in body["Env"]  # bare: what the image sets is unset
     assert not any(entry.startswith("DATABASE_URL=") for entry in body["Env"])
     assert [mount["Target"] for mount in mounts(body)] == ["/workspace"]
 
 
 def test_the_mount_is_read_only_and_of_the_view_alone() -> None:
-    body = create_body(PROFILE, WITH, IMAGE, FILE)
+    body = create_body(PROFILE, WITH, IMAGE, WORKSPACE, FILE)
     assert mounts(body)[1:] == [
         {
             "Type": "bind",
@@ -55,8 +56,8 @@ def test_the_mount_is_read_only_and_of_the_view_alone() -> None:
 
 
 def test_the_body_of_one_run_is_not_that_of_the_next() -> None:
-    create_body(PROFILE, WITH, IMAGE, FILE)
-    assert len(mounts(create_body(PROFILE, RUN, IMAGE, FILE))) == 1
+    create_body(PROFILE, WITH, IMAGE, WORKSPACE, FILE)
+    assert len(mounts(create_body(PROFILE, RUN, IMAGE, WORKSPACE, FILE))) == 1
 
 
 @pytest.mark.parametrize(("kind", "path"), [("postgresql", "/srv/x"), ("", "/srv/x"), ("sqlite", "x.db")])
@@ -72,7 +73,7 @@ def test_policy_cannot_set_the_variable_for_a_run() -> None:
 
 def answer(run: Any = WITH) -> tuple[dict[str, Any], dict[str, Any]]:
     """The create call, and what Docker 20.10 says of the container."""
-    body = create_body(PROFILE, run, IMAGE, FILE)
+    body = create_body(PROFILE, run, IMAGE, WORKSPACE, FILE)
     host = copy.deepcopy(body["HostConfig"])
     host |= {"MaskedPaths": sorted(PROFILE.masked_paths), "ReadonlyPaths": sorted(PROFILE.readonly_paths)}
     seen = {
@@ -83,8 +84,8 @@ def answer(run: Any = WITH) -> tuple[dict[str, Any], dict[str, Any]]:
         "Mounts": [
             {"Type": "bind", "Source": str(FILE), "Destination": "/jobrunner/database", "Mode": "",
              "RW": False, "Propagation": "rprivate"},
-            {"Type": "volume", "Name": RUN.name, "Source": "/var/lib/x", "Destination": "/workspace",
-             "Driver": "local", "Mode": "z", "RW": True, "Propagation": ""},
+            {"Type": "bind", "Source": str(WORKSPACE), "Destination": "/workspace", "Mode": "",
+             "RW": True, "Propagation": "rprivate"},
         ],
     }  # fmt: skip
     return body, seen

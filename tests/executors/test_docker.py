@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -132,17 +133,15 @@ def test_a_container_of_somebody_else_is_in_the_way(
         engine.remove_container(run.name)
 
 
-def test_a_volume_of_somebody_else_is_in_the_way(
-    executor: DockerExecutor, canary: Canary, engine: Any
+def test_nothing_starts_on_a_workspace_that_is_not_mounted(
+    executor: DockerExecutor, canary: Canary, engine: Any, tmp_path: Path
 ) -> None:
-    run = canary("exit", "0")
-    engine.create_volume(run.name)
-    try:
-        with pytest.raises(SandboxRefused) as refused:
-            executor.prepare(run)
-        assert refused.value.detail == "sandbox"
-    finally:
-        engine.remove_volume(run.name)
+    run = canary("put", "/workspace/a", "x")
+    executor.prepare(run)
+    mounts.unmount(Workspace(tmp_path / "work", run.name).seen)
+    with pytest.raises(EngineError, match="not prepared"):
+        executor.start(run)
+    assert engine.inspect_container(run.name)["State"]["Status"] == "created"
 
 
 def test_start_needs_prepare(executor: DockerExecutor, canary: Canary) -> None:
@@ -232,7 +231,7 @@ def test_a_child_killed_for_memory_is_not_the_end_of_the_job(
     assert (ended.exit.status, ended.exit.out_of_memory) == (0, False)
 
 
-@pytest.mark.parametrize("crash", ["claimed", "image", "mounted", "layers", "no_volume"])
+@pytest.mark.parametrize("crash", ["claimed", "image", "mounted", "layers", "no_container"])
 def test_prepare_goes_on_after_a_kill(
     executor: DockerExecutor, canary: Canary, engine: Any, tmp_path: Path, crash: str
 ) -> None:
@@ -241,20 +240,21 @@ def test_prepare_goes_on_after_a_kill(
     workspace.claim_uid(space, run)
     if crash != "claimed":
         executor.prepare(run)
-    if crash == "no_volume":
+    if crash == "no_container":
         engine.remove_container(run.name)
-        engine.remove_volume(run.name)
     if crash in ("image", "mounted", "layers"):
+        mounts.unmount(space.seen)
         space.ready.unlink()
     if crash == "mounted":
         (space.upper / "output").rmdir()
         space.upper.rmdir()
-        space.scratch.rmdir()
+        shutil.rmtree(space.scratch)
     if crash == "image":
         mounts.unmount(space.disk)
         space.disk.rmdir()
     executor.prepare(run)
-    assert len([mount for mount in mounts.mounts() if mount.point == str(space.disk)]) == 1
+    for point in (space.disk, space.seen):
+        assert len([mount for mount in mounts.mounts() if mount.point == str(point)]) == 1
     executor.start(run)
     assert executor.wait(run).status == 0
 

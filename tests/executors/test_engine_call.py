@@ -3,6 +3,7 @@
 import copy
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +21,8 @@ IMAGE: dict[str, Any] = {
     "Env": ["PATH=/opt", *(f"{name}=x" for name in NAMES[:-1]), "EMPTY="],
     "Labels": {"from": "image"},
 }
-BODY = create_body(PROFILE, RUN, IMAGE)
+WORKSPACE = Path("/srv/work/workspace")
+BODY = create_body(PROFILE, RUN, IMAGE, WORKSPACE)
 
 
 def honest_answer() -> dict[str, Any]:
@@ -34,8 +36,8 @@ def honest_answer() -> dict[str, Any]:
     config["Labels"]["from"] = "image"
     config |= {"Tty": False, "Volumes": None, "OnBuild": None, "AttachStdin": False}
     mount = {
-        "Type": "volume", "Name": RUN.name, "Source": "/var/lib/x", "Destination": "/workspace",
-        "Driver": "local", "Mode": "z", "RW": True, "Propagation": "",
+        "Type": "bind", "Source": str(WORKSPACE), "Destination": "/workspace",
+        "Mode": "", "RW": True, "Propagation": "rprivate",
     }  # fmt: skip
     return {
         "Name": f"/{RUN.name}",

@@ -66,7 +66,6 @@ def _succeeded_once(world: World, study: Study, request: str) -> None:
 def _nothing_is_left(world: World, engine) -> None:
     label = {"label": f"jobrunner.agent={world.backend}"}
     eventually(lambda: engine.containers(all=True, filters=label) == [] or None, what="no container")
-    eventually(lambda: (engine.volumes(filters=label)["Volumes"] or []) == [] or None, what="no volume")
     eventually(lambda: str(world.data) not in Path("/proc/mounts").read_text() or None, what="no mount")
 
 

@@ -1,6 +1,7 @@
 """Several jobs at once, each in its own place: whole containers, a whole controller, a whole agent."""
 
 import json
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -89,9 +90,10 @@ def test_P04_an_agent_that_is_killed_over_five_jobs_ends_each_of_them_once(
     world.kill_agent()
     # Nothing is shared: uid, disk and folder are each attempt's own.
     assert len({one["Config"]["User"] for one in before.values()}) == 5
-    volumes = [engine.inspect_volume(one["Mounts"][0]["Name"])["Options"]["o"] for one in before.values()]
-    uppers = [option for o in volumes for option in o.split(",") if option.startswith("upperdir=")]
-    assert len(set(uppers)) == 5
+    assert len({one["Mounts"][0]["Source"] for one in before.values()}) == 5
+    overlays = [line for line in mounts(world) if line.split()[2] == "overlay"]
+    uppers = {re.search(r"upperdir=([^,]+)", line)[1] for line in overlays}
+    assert len(uppers) == len(overlays) == 5
     disks = {line.split()[0] for line in mounts(world) if line.split()[2] == "ext4"}
     assert len(disks) == 5
     assert {one["Id"] for one in containers(world, engine)} == set(before), "they go on without the agent"
