@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Final
 
+from jobrunner.agent.attempt_rows import Attempt
 from jobrunner.agent.dispatch import uid_of
-from jobrunner.agent.journal import Attempt
 from jobrunner.agent.outcome import Outcome
 from jobrunner.agent.policy import Site
 from jobrunner.executors.base import ActionRun, Exit, Limits

@@ -101,7 +101,8 @@ def examine(site: Site, executor: Executor) -> Verdict:
     except (EngineError, OSError) as error:
         return Verdict(runtime, "", clock.now(), (), f"the canary could not be run: {error}")
     why = "has perl, with which it is tried" if images else "of [images] is known to the engine"
-    return Verdict(runtime, "", clock.now(), (), f"no image {why}; load one and start the agent again")
+    what_to_do = "load one, then say `jobrunner agent canary`"
+    return Verdict(runtime, "", clock.now(), (), f"no image {why}; {what_to_do}")
 
 
 def _try_walls(site: Site, executor: Executor, image_id: str, runtime: str) -> tuple[Tried, ...]:

@@ -33,6 +33,8 @@ class Word(StrEnum):
     DRAIN = "drain"
     ABORT = "abort"
     STATUS = "status"
+    CANARY = "canary"
+    TRUST_CLOCK = "trust-clock"
 
 
 class NotRunning(Exception):

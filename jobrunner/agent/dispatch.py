@@ -7,6 +7,7 @@ from itertools import count
 from threading import Condition
 from typing import Final
 
+from jobrunner.agent.halts import Cause
 from jobrunner.executors.base import JOB_UIDS
 from jobrunner.study import Stop
 from jobrunner.sync.messages import Offer
@@ -47,7 +48,7 @@ class Desk:
         self._offers: list[Offer] = []
         self._closed = False
         self._paused = False
-        self._halted = False
+        self._halts: dict[Cause, str] = {}
         self._claiming = 0
 
     def put(self, offers: Sequence[Offer]) -> None:
@@ -69,12 +70,18 @@ class Desk:
             self._paused = paused
             self._condition.notify_all()
 
-    def halt(self) -> None:
-        """Nothing new starts until the agent is started anew: the sandbox here is not what it must be."""
+    def halt(self, cause: Cause, sentence: str) -> None:
+        """Nothing new starts until this cause is lifted; the sentence is for the site's operator."""
         with self._condition:
-            self._halted = True
+            self._halts[cause] = sentence
             self._offers = []
             self._condition.notify_all()
+
+    def lift(self, cause: Cause) -> bool:
+        """What was wrong is in order again; returns whether the desk was halted for it."""
+        with self._condition:
+            self._condition.notify_all()
+            return self._halts.pop(cause, None) is not None
 
     def close(self) -> None:
         """From now on nothing new starts (drain)."""
@@ -87,7 +94,7 @@ class Desk:
     def accepting(self) -> bool:
         """Whether new jobs may be claimed at all."""
         with self._condition:
-            return not (self._closed or self._paused or self._halted)
+            return not (self._closed or self._paused or self._halts)
 
     @property
     def paused(self) -> bool:
@@ -95,9 +102,10 @@ class Desk:
         return self._paused
 
     @property
-    def halted(self) -> bool:
-        """Whether `halt` was called."""
-        return self._halted
+    def halts(self) -> dict[Cause, str]:
+        """Every cause that is not lifted, with its sentence."""
+        with self._condition:
+            return dict(self._halts)
 
     def places(self) -> Places:
         """How many there are and how many are taken now."""
@@ -129,7 +137,7 @@ class Desk:
             self._condition.notify_all()
 
     def _may_start(self) -> bool:
-        return not (self._paused or self._halted) and bool(self._offers) and self._free() > 0
+        return not (self._paused or self._halts) and bool(self._offers) and self._free() > 0
 
     def _take(self) -> int:
         slot = next(number for number in count() if number not in self._slots)

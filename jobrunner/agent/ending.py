@@ -13,8 +13,8 @@ from typing import Final
 
 import structlog
 
+from jobrunner.agent.attempt_rows import Attempt, Step
 from jobrunner.agent.free_places import free_places
-from jobrunner.agent.journal import Attempt, Step
 from jobrunner.agent.loops import Shared
 from jobrunner.sync import outbox
 from jobrunner.sync.client import BrokenReply, Rejected, Unanswered

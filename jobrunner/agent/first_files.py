@@ -12,6 +12,7 @@ from typing import Final
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from jobrunner.agent.database_policy import ANY
+from jobrunner.agent.folder_policy import check_folders
 from jobrunner.agent.policy import PolicyProblem, Site, parse_policy
 from jobrunner.pipeline.model import DATABASE_WORDS, RUNTIMES
 from jobrunner.sync.signing import new_private_key_pem, public_key_text
@@ -76,6 +77,7 @@ def write_first_files(
     )
     site = Site(parse_policy(policy.encode("utf-8"), folder / "agent.toml"), "", folder.absolute())
     site.git_rules()
+    check_folders(site, folder / "agent.toml")
     site.check_database()
     site.controller_url()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -2,9 +2,10 @@
 
 from typing import Final
 
+from jobrunner.agent.attempt_rows import Attempt, Step
 from jobrunner.agent.attempt_values import is_database
 from jobrunner.agent.dispatch import Desk
-from jobrunner.agent.journal import Attempt, Journal, Step
+from jobrunner.agent.journal import Journal
 from jobrunner.sync.messages import Slots
 
 _OVER: Final = frozenset({Step.CLEAN_UP, Step.DONE})

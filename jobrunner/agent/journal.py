@@ -9,36 +9,26 @@ import sqlite3
 import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from jobrunner.agent import clock, resolutions
+import structlog
+
+from jobrunner.agent import attempt_rows, clock, last_second, resolutions
+from jobrunner.agent.attempt_rows import COLUMNS, Accepted, Attempt, Step
 from jobrunner.agent.outcome import Outcome
+from jobrunner.agent.reserve import Reserve, is_no_room
 from jobrunner.sync import outbox
 from jobrunner.sync.messages import Event, Offer
-from jobrunner.sync.vocabulary import ExitClass, Reason
+from jobrunner.sync.vocabulary import Reason
 
-SCHEMA_VERSION: Final = 2
+log = structlog.get_logger()
+
+SCHEMA_VERSION: Final = 3
 
 _SCHEMA: Final = f"""
-CREATE TABLE attempts (
-    job_id TEXT NOT NULL,
-    attempt INTEGER NOT NULL,
-    offer TEXT NOT NULL,
-    token TEXT,
-    lease_s INTEGER,
-    boot_id TEXT NOT NULL,
-    step TEXT NOT NULL,
-    facts TEXT NOT NULL DEFAULT '{{}}',
-    outcome TEXT,
-    cancel TEXT,
-    superseded INTEGER NOT NULL DEFAULT 0,
-    created INTEGER NOT NULL,
-    PRIMARY KEY (job_id, attempt)
-) STRICT;
-CREATE INDEX attempts_open ON attempts (step) WHERE step <> 'done';
+{attempt_rows.SCHEMA};
 CREATE TABLE approvals (
     project TEXT NOT NULL PRIMARY KEY,
     serial INTEGER NOT NULL,
@@ -55,22 +45,13 @@ CREATE TABLE incidents (
 ) STRICT;
 {outbox.SCHEMA};
 {resolutions.SCHEMA};
+{last_second.SCHEMA};
 """
-
-
-class Step(StrEnum):
-    """The linear procedure of one attempt (design.md section 5). The journal holds the step being done."""
-
-    ACCEPT = "accept"
-    VERIFY = "verify"
-    FETCH = "fetch"
-    STAGE = "stage"
-    START = "start"
-    WAIT = "wait"
-    COLLECT = "collect"
-    DELIVER = "deliver"
-    CLEAN_UP = "clean_up"
-    DONE = "done"
+# What a journal of each older version lacks.
+_ADDED_SINCE: Final = {
+    1: f"{outbox.SCHEMA};\n{resolutions.SCHEMA};\n{last_second.SCHEMA}",
+    2: last_second.SCHEMA,
+}
 
 
 class JournalProblem(Exception):
@@ -85,79 +66,22 @@ class NotIntended(Exception):
     """A claim was granted that nobody intends any more: another thread accepted it or gave it up."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One row of the journal. `facts` is what finished steps found, as JSON values by name."""
-
-    job_id: str
-    number: int
-    offer: Offer
-    token: str | None
-    lease_s: int | None
-    boot_id: str
-    step: Step
-    facts: dict[str, Any]
-    outcome: Outcome | None
-    cancel: Reason | None
-    superseded: bool
-    created: int
-
-    @property
-    def key(self) -> tuple[str, int]:
-        """Job id and attempt number."""
-        return (self.job_id, self.number)
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """A granted claim: the attempt number and token that the controller gave, and the agent's first facts."""
-
-    number: int
-    token: str
-    seconds: int
-    facts: dict[str, Any]
-
-
-def _read_outcome(text: str | None) -> Outcome | None:
-    if text is None:
-        return None
-    values = json.loads(text)
-    return Outcome(
-        ExitClass(values["exit_class"]), Reason(values["reason"]), values["detail"], values["message"]
-    )
-
-
-def _read(row: tuple[Any, ...]) -> Attempt:
-    return Attempt(
-        job_id=row[0],
-        number=row[1],
-        offer=Offer.model_validate_json(row[2]),
-        token=row[3],
-        lease_s=row[4],
-        boot_id=row[5],
-        step=Step(row[6]),
-        facts=json.loads(row[7]),
-        outcome=_read_outcome(row[8]),
-        cancel=None if row[9] is None else Reason(row[9]),
-        superseded=bool(row[10]),
-        created=row[11],
-    )
-
-
-_COLUMNS: Final = (
-    "job_id, attempt, offer, token, lease_s, boot_id, step, facts, outcome, cancel, superseded, created"
-)
-
-
 class Journal:
     """The journal file. Safe to share between the agent's threads; each has its own connection."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._local = threading.local()
+        self.reserve = Reserve(path.parent)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
-            self._open()
+            try:
+                self._open()
+            except sqlite3.OperationalError as error:
+                if not is_no_room(error):
+                    raise
+                # Now the reserve's room is there.
+                self._open()
         except sqlite3.DatabaseError as error:
             raise JournalProblem(f"{path} cannot be read ({error}); move it away if it is lost.") from error
 
@@ -166,8 +90,8 @@ class Journal:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version == 0:
                 _execute(connection, _SCHEMA)
-            elif version == 1:
-                _execute(connection, f"{outbox.SCHEMA};\n{resolutions.SCHEMA}")
+            elif version in _ADDED_SINCE:
+                _execute(connection, _ADDED_SINCE[version])
             elif version != SCHEMA_VERSION:
                 raise JournalProblem(
                     f"{self._path} was written by another version of jobrunner ({version}); "
@@ -187,15 +111,26 @@ class Journal:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """One write transaction: all of it is on the disk afterwards, or none."""
-        connection = self._connection()
-        connection.execute("BEGIN IMMEDIATE")
+        with self._making_room():
+            connection = self._connection()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                # After some errors, a full disk among them, SQLite has rolled back already.
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _making_room(self) -> Iterator[None]:
+        """When the disk is full, give the reserve away: whoever was writing tries again, and then it goes."""
         try:
-            yield connection
-            connection.execute("COMMIT")
-        except BaseException:
-            # After some errors, a full disk among them, SQLite has rolled back already.
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            yield
+        except sqlite3.Error as problem:
+            if is_no_room(problem) and self.reserve.release():
+                log.error("reserve_released", problem=str(problem))
             raise
 
     # --- attempts ---
@@ -203,34 +138,37 @@ class Journal:
     def open_attempts(self) -> list[Attempt]:
         """Attempts that are not done, oldest first."""
         rows = self._connection().execute(
-            f"SELECT {_COLUMNS} FROM attempts WHERE step <> 'done' ORDER BY created, job_id"  # noqa: S608
+            f"SELECT {COLUMNS} FROM attempts WHERE step <> 'done' ORDER BY created, job_id"  # noqa: S608
         )
-        return [_read(row) for row in rows]
+        return [attempt_rows.read(row) for row in rows]
 
     def attempts_of(self, job_id: str) -> list[Attempt]:
         """All attempts of a job that this agent knows, by number."""
         rows = self._connection().execute(
-            f"SELECT {_COLUMNS} FROM attempts WHERE job_id = ? ORDER BY attempt",  # noqa: S608
+            f"SELECT {COLUMNS} FROM attempts WHERE job_id = ? ORDER BY attempt",  # noqa: S608
             (job_id,),
         )
-        return [_read(row) for row in rows]
+        return [attempt_rows.read(row) for row in rows]
 
     def get(self, job_id: str, number: int) -> Attempt | None:
         """One attempt, or None if the journal has no such."""
         row = (
             self._connection()
-            .execute(f"SELECT {_COLUMNS} FROM attempts WHERE job_id = ? AND attempt = ?", (job_id, number))  # noqa: S608
+            .execute(
+                f"SELECT {COLUMNS} FROM attempts WHERE job_id = ? AND attempt = ?",  # noqa: S608
+                (job_id, number),
+            )
             .fetchone()
         )
-        return None if row is None else _read(row)
+        return None if row is None else attempt_rows.read(row)
 
     def recent(self, limit: int) -> list[Attempt]:
         """The newest attempts first, for the site's operator."""
         rows = self._connection().execute(
-            f"SELECT {_COLUMNS} FROM attempts ORDER BY created DESC, job_id LIMIT ?",  # noqa: S608
+            f"SELECT {COLUMNS} FROM attempts ORDER BY created DESC, job_id LIMIT ?",  # noqa: S608
             (limit,),
         )
-        return [_read(row) for row in rows]
+        return [attempt_rows.read(row) for row in rows]
 
     def intend_claim(self, job_id: str, offer: Offer) -> Attempt:
         """Write down that a job is about to be claimed, with the number to ask for.

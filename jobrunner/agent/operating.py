@@ -1,4 +1,4 @@
-"""The operator's commands against a running agent: drain and abort, told as they go on."""
+"""The operator's commands against a running agent, told as they go on."""
 
 import time
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from jobrunner.agent import clock
 from jobrunner.agent.control import NoAnswer, NotRunning, Word, say
-from jobrunner.agent.overview import counted, running_line
+from jobrunner.agent.overview import counted, plain, running_line
 from jobrunner.agent.policy import load_site
 
 _LOOK_EVERY_S: Final = 0.5
@@ -15,8 +15,51 @@ _SAY_AGAIN_S: Final = 60.0
 _SILENCES: Final = 5
 
 
+_CANARY_PATIENCE_S: Final = 120.0
+
+
 class CannotEnd(Exception):
     """The agent could not be told, or did not end as it should; the text says what to do."""
+
+
+class CannotAsk(Exception):
+    """The agent could not be asked for something; the text says what to do."""
+
+
+def canary_lines(policy_file: Path) -> Iterator[str]:
+    """Have the running agent try its sandbox now, and say what it found. Raises PolicyProblem, CannotAsk."""
+    state = load_site(policy_file).state
+    before = _asked(state, Word.STATUS)["sandbox"]
+    if before is None:
+        raise CannotAsk("the policy names no image, so there is nothing to try the sandbox with.")
+    _asked(state, Word.CANARY)
+    yield "The agent tries its sandbox."
+    deadline = time.monotonic() + _CANARY_PATIENCE_S
+    while time.monotonic() < deadline:
+        time.sleep(_LOOK_EVERY_S)
+        value = _asked(state, Word.STATUS)
+        found = value["sandbox"]
+        if found["at"] != before["at"]:
+            yield plain(found["problem"]) or "Every wall held."
+            yield from (plain(sentence) for sentence in value["halts"] if sentence != found["problem"])
+            return
+    raise CannotAsk("there is no answer yet; `jobrunner agent status` shows it when it comes.")
+
+
+def trust_clock_lines(policy_file: Path) -> Iterator[str]:
+    """Tell the running agent that the clock is right as it is. Raises PolicyProblem, CannotAsk."""
+    value = _asked(load_site(policy_file).state, Word.TRUST_CLOCK)
+    yield "The agent takes the clock as it is."
+    yield from (plain(sentence) for sentence in value["halts"])
+
+
+def _asked(state: Path, word: Word) -> dict[str, Any]:
+    try:
+        return say(state, word)
+    except NotRunning as error:
+        raise CannotAsk("no agent runs on this policy; start it first.") from error
+    except NoAnswer as error:
+        raise CannotAsk(f"{error}; look at its log.") from error
 
 
 def end_lines(policy_file: Path, word: Word, *, wait: bool) -> Iterator[str]:

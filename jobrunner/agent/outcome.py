@@ -107,9 +107,3 @@ def end(reason: Reason, detail: str = "", message: str = "") -> Ended:
 
 def _is_rule(reason: Reason, detail: str) -> bool:
     return reason is Reason.PIPELINE_INVALID and _RULE_ID.fullmatch(detail) is not None
-
-
-def refuse_while(halted: bool) -> None:
-    """Raise Ended while nothing may start here, since the sandbox is not what it must be."""
-    if halted:
-        raise end(Reason.SITE_POLICY, "runtime", "The sandbox of this site does not hold; see the incidents.")

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from jobrunner.agent.attempt_rows import Attempt, Step
 from jobrunner.agent.attempt_values import is_database
+from jobrunner.agent.canary import Verdict
 from jobrunner.agent.dispatch import Places
-from jobrunner.agent.journal import Attempt, Step
 
 _DOING = {
     Step.VERIFY: "checking its approval",
@@ -21,6 +22,7 @@ _DOING = {
 
 _MEANS = {
     "paused by the controller": "It starts nothing new; what runs goes on.",
+    "halted": "It starts nothing new; what runs goes on. This is why:",
     "draining": "It starts nothing new, and ends when what runs has finished.",
     "aborting": "It starts nothing new, and ends what runs.",
 }
@@ -46,16 +48,20 @@ def overview_value(
     started: int,
     answered: int | None,
     problem: str,
+    halts: Sequence[str],
+    tried: Verdict | None,
     places: Places,
     waiting_events: int,
     running: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
-    """Everything as JSON values; `state` is a plain word or two."""
+    """Everything as JSON values; `state` is a plain word or two, `tried` what the canary found last."""
     return {
         "state": state,
         "started": started,
         "answered": answered,
         "problem": problem,
+        "halts": list(halts),
+        "sandbox": None if tried is None else {"at": tried.at, "problem": tried.sentence},
         "places": [places.taken, places.total],
         "database_places": [places.database_taken, places.database],
         "waiting_events": waiting_events,
@@ -68,7 +74,12 @@ def overview_lines(value: dict[str, Any], *, now: int) -> Iterator[str]:
     yield f"The agent is {value['state']}. It was started {_ago(value['started'], now)}."
     if value["state"] in _MEANS:
         yield _MEANS[value["state"]]
+    for sentence in value["halts"]:
+        yield f"  {plain(sentence)}"
     yield f"Controller: {_contact(value, now)}"
+    if value["sandbox"] is not None:
+        held = "did not hold" if value["sandbox"]["problem"] else "held"
+        yield f"The sandbox {held} when it was tried {_ago(value['sandbox']['at'], now)}."
     taken, total = value["places"]
     database_taken, database = value["database_places"]
     share = f"; database actions have {database_taken} of {database}" if database else ""

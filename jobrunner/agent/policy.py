@@ -7,13 +7,14 @@ import hashlib
 import os
 import re
 import stat
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from jobrunner.agent.database_policy import DatabaseSection, fault_of_file, fault_of_section
+from jobrunner.agent.hook_policy import HookSection, fault_of_program
+from jobrunner.agent.policy_toml import toml_values
 from jobrunner.agent.policy_wording import name_text, problems
 from jobrunner.executors.base import Limits
 from jobrunner.executors.database import VARIABLE, Database
@@ -102,10 +103,11 @@ class ImageSection(_Section):
 
 
 class HostSection(_Section):
-    """What this machine gives to all jobs together (`capacity.places`)."""
+    """What this machine gives to all jobs together (`capacity.places`), and keeps free (`host_watch`)."""
 
     cores: Annotated[float, Field(ge=_FEWEST_CORES, le=65536)] | None = None
     memory_mib: Annotated[int, Field(ge=16)] | None = None
+    least_free_percent: Annotated[int, Field(ge=1, le=90)] = 10
 
 
 class SandboxSection(_Section):
@@ -141,6 +143,7 @@ class Policy(_Section):
     approvals: ApprovalsSection = ApprovalsSection()
     git: GitSection
     reusable_actions: ReusableActionsSection | None = None
+    hook: HookSection | None = None
     host: HostSection = HostSection()
     limits: LimitsSection = LimitsSection()
     sandbox: SandboxSection = SandboxSection()
@@ -155,7 +158,8 @@ class Site:
 
     Attributes: `policy`, `digest` (sha256 of the policy file's bytes), `high`, `medium`, `state`, `cache`
     (folders), `endpoint`, `git_rules`, `limits`, `database` (what database actions read, or None),
-    `database_slots` (how many of them may run at once; 0 without a database).
+    `database_slots` (how many of them may run at once; 0 without a database), `hook` (the program that is
+    asked about each job, with no link on its way, or None).
     """
 
     def __init__(self, policy: Policy, digest: str, base: Path) -> None:
@@ -172,6 +176,7 @@ class Site:
         section = policy.database
         self.database = Database(section.kind, self.path(section.file)) if section else None
         self.database_slots = section.slots if section else 0
+        self.hook = self.path(policy.hook.program).resolve() if policy.hook else None
 
     def path(self, text: str) -> Path:
         """A path of the policy file, relative to the folder of that file."""
@@ -251,6 +256,12 @@ class Site:
         if fault is not None:
             raise PolicyProblem(f"database.{fault}")
 
+    def check_hook(self) -> None:
+        """Raise PolicyProblem when anybody but root could decide what the hook is."""
+        fault = None if self.hook is None else fault_of_program(self.hook)
+        if fault is not None:
+            raise PolicyProblem(f"hook.program: {fault}.")
+
     def limits(self) -> Limits:
         """The sandbox's numbers of this site."""
         section = self.policy.limits
@@ -284,20 +295,6 @@ def check_private(path: Path, setting: str, *, readable_by_others: bool = True) 
         raise PolicyProblem(f"{setting}: others can read {path}; chmod it to 0600.")
 
 
-def _read_toml(raw: bytes, path: Path) -> dict[str, Any]:
-    """The values of the file, arrays as tuples; raises PolicyProblem."""
-    try:
-        values: dict[str, Any] = _tuples(tomllib.loads(raw.decode("utf-8")))
-    except UnicodeDecodeError as error:
-        raise PolicyProblem(f"{path} is not TOML: byte {error.start} is not UTF-8; mend it there.") from error
-    except RecursionError:
-        raise PolicyProblem(f"{path} is not TOML of ours: its values lie too deep in each other.") from None
-    except ValueError as error:
-        # The library's own class for what is not TOML, or Python's for a number of thousands of digits.
-        raise PolicyProblem(f"{path} is not TOML: {error}; mend it there.") from error
-    return values
-
-
 def _explain(error: ValidationError, values: dict[str, Any], path: Path) -> str:
     sentences = problems(error.errors(include_url=False, include_input=False, include_context=False), values)
     if len(sentences) == 1:
@@ -309,7 +306,10 @@ def _explain(error: ValidationError, values: dict[str, Any], path: Path) -> str:
 
 def parse_policy(raw: bytes, path: Path) -> Policy:
     """The policy in these bytes of `path`; raises PolicyProblem with every setting that is wrong."""
-    values = _read_toml(raw, path)
+    try:
+        values = toml_values(raw)
+    except ValueError as error:
+        raise PolicyProblem(f"{path} is {error}; mend it there.") from error
     try:
         policy = Policy.model_validate(values)
     except ValidationError as error:
@@ -381,14 +381,6 @@ def load_site(path: Path) -> Site:
         raise PolicyProblem(
             f"keys.agent_key_file: {site.agent_key} cannot be read; make one with `jobrunner agent init`."
         ) from error
+    site.check_hook()
     site.check_database()
     return site
-
-
-def _tuples(value: Any) -> Any:
-    """TOML arrays as tuples, which is what strict validation of tuple fields takes."""
-    if isinstance(value, list):
-        return tuple(_tuples(item) for item in value)
-    if isinstance(value, dict):
-        return {key: _tuples(item) for key, item in value.items()}
-    return value

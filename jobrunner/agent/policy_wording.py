@@ -75,9 +75,15 @@ SETTINGS: Final[Mapping[tuple[str, ...], Setting]] = {
     ("reusable_actions", "prefix"): Setting(
         "an address in quotes", 'prefix = "https://github.com/ORGANISATION"'
     ),
+    ("hook",): _section("hook"),
+    ("hook", "program"): _path("program", "a program", "site-hook"),
+    ("hook", "deadline_s"): Setting("a whole number of seconds from 1 to 300", "deadline_s = 10"),
     ("host",): _section("host"),
     ("host", "cores"): Setting("a number from 0.01 to 65536", "cores = 16.0"),
     ("host", "memory_mib"): Setting("a whole number of MiB, 16 or more", "memory_mib = 65536"),
+    ("host", "least_free_percent"): Setting(
+        "a whole number of percent from 1 to 90", "least_free_percent = 10"
+    ),
     ("sandbox",): _section("sandbox"),
     ("sandbox", "runtime"): Setting('"runc" or "runsc"', 'runtime = "runc"'),
     ("limits",): _section("limits"),

@@ -14,6 +14,7 @@ import structlog
 
 from jobrunner.agent import clock
 from jobrunner.agent.approving import Approving
+from jobrunner.agent.attempt_rows import Attempt, Step
 from jobrunner.agent.attempt_values import (
     action_run,
     exit_facts,
@@ -23,21 +24,17 @@ from jobrunner.agent.attempt_values import (
 )
 from jobrunner.agent.derive import derive
 from jobrunner.agent.dispatch import Closed, Desk
-from jobrunner.agent.journal import Attempt, Journal, Step
-from jobrunner.agent.outcome import Ended, Outcome, end, is_incident, refuse_while
+from jobrunner.agent.halts import refuse_while
+from jobrunner.agent.journal import Journal
+from jobrunner.agent.outcome import Ended, Outcome, end, is_incident
 from jobrunner.agent.pins import Pins
 from jobrunner.agent.policy import Site
 from jobrunner.agent.report import Reporter
 from jobrunner.agent.results import Results
 from jobrunner.agent.reusable import FindSource
+from jobrunner.agent.site_hook import SiteHook
 from jobrunner.agent.tries import is_hopeless, pause
-from jobrunner.executors.base import (
-    ActionRun,
-    EngineError,
-    Executor,
-    Limits,
-    SandboxRefused,
-)
+from jobrunner.executors.base import ActionRun, EngineError, Executor, Limits, SandboxRefused
 from jobrunner.privacy.runs import InputChanged, InputMissing, stage_inputs
 from jobrunner.study import (
     GitRules,
@@ -67,6 +64,7 @@ class Tools:
     desk: Desk
     reporter: Reporter
     approving: Approving
+    hook: SiteHook | None
     executor: Executor
     pins: Pins
     find_source: FindSource
@@ -196,6 +194,8 @@ class Procedure:
         except IntakeError as error:
             raise _intake_end(error) from error
         payload, digest = tools.approving.first(offer)
+        if tools.hook is not None:
+            tools.hook.ask(attempt, payload, digest, self._stops[attempt.key])
         tools.journal.accept_approval(payload.project, payload.serial, digest)
         tools.journal.advance(attempt, Step.FETCH)
 
@@ -266,7 +266,7 @@ class Procedure:
 
     def _start(self, attempt: Attempt) -> None:
         tools = self._tools
-        refuse_while(tools.desk.halted)
+        refuse_while(tools.desk.halts)
         run = self._action_run(attempt)
         # The approval is looked at again while the workspace is made; nothing starts before both.
         approved = tools.approving.begin(attempt.offer, attempt.facts.get("dataset"))

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from jobrunner.agent import clock
+from jobrunner.agent.attempt_rows import Attempt, Step
 from jobrunner.agent.attempt_values import workspace_of
 from jobrunner.agent.dispatch import checking_uid_of
-from jobrunner.agent.journal import Attempt, Step
 from jobrunner.agent.outcome import Outcome, end
 from jobrunner.executors.base import ActionRun, Executor
 from jobrunner.privacy.areas import Areas

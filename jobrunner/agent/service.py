@@ -17,23 +17,18 @@ from jobrunner import __version__
 from jobrunner.agent import clock
 from jobrunner.agent.approvals import check_signers_file
 from jobrunner.agent.approving import Approving
+from jobrunner.agent.attempt_rows import Attempt, Step
 from jobrunner.agent.attempt_values import is_database, staging_name
-from jobrunner.agent.canary import Verdict
-from jobrunner.agent.canary_watch import daily, try_sandbox
 from jobrunner.agent.capacity import places, this_machine
+from jobrunner.agent.claiming import accept, work_loop
 from jobrunner.agent.control import ControlSocket, Word
+from jobrunner.agent.delivering import deliver_loop
 from jobrunner.agent.dispatch import Desk
 from jobrunner.agent.ending import Ending
-from jobrunner.agent.journal import Attempt, Journal, Step
-from jobrunner.agent.loops import (
-    Shared,
-    accept,
-    deliver_loop,
-    heartbeat_loop,
-    keep_running,
-    poll_loop,
-    work_loop,
-)
+from jobrunner.agent.fitness import Fitness
+from jobrunner.agent.folder_policy import check_folders
+from jobrunner.agent.journal import Journal
+from jobrunner.agent.loops import Shared, heartbeat_loop, keep_running, poll_loop
 from jobrunner.agent.overview import overview_value, running_value
 from jobrunner.agent.pins import Pins
 from jobrunner.agent.policy import PolicyProblem, Site, load_site
@@ -41,6 +36,7 @@ from jobrunner.agent.procedure import Procedure, Tools
 from jobrunner.agent.report import Reporter
 from jobrunner.agent.results import Results
 from jobrunner.agent.reusable import FindSource, ReusableActions, none_allowed
+from jobrunner.agent.site_hook import SiteHook
 from jobrunner.executors.base import EngineError, Executor, SandboxRefused
 from jobrunner.executors.docker import DockerExecutor
 from jobrunner.privacy.areas import Areas
@@ -93,6 +89,7 @@ class Agent:
             stop_attempt=self._stop_attempt,
             first_event=lambda job, number: reporter.stage(job, number, Stage.PREPARING),
         )
+        self._fitness = Fitness(site, executor, self._shared)
         self._ending = Ending(self._shared, self._take_up)
         self._procedure = Procedure(
             Tools(
@@ -101,6 +98,7 @@ class Agent:
                 desk=self._desk,
                 reporter=reporter,
                 approving=approving,
+                hook=_hook(site),
                 executor=executor,
                 pins=Pins(_mirrors(site, git_rules)),
                 find_source=_find_source(site, self._journal),
@@ -108,7 +106,7 @@ class Agent:
                 limits=site.limits(),
                 results=Results(Areas(site.high, site.medium), executor, self._launcher, site.policy.backend),
                 told=lambda urgent: self._shared.told(urgent=urgent),
-                halt=self._halt,
+                halt=self._fitness.distrust_engine,
             )
         )
 
@@ -119,7 +117,7 @@ class Agent:
         self._launcher.start()
         unfinished = self._journal.open_attempts()
         self._sweep(unfinished)
-        self._watch_sandbox()
+        self._fitness.begin()
         # Slots of attempts that go on are taken before the first offer can be.
         self._resume(unfinished)
         for loop in (poll_loop, heartbeat_loop, deliver_loop, work_loop):
@@ -132,29 +130,11 @@ class Agent:
         self._wait_for_workers()
         self._ending.say_last_words()
         self._shared.finished.set()
+        self._fitness.end()
         self._launcher.stop()
         control.close()
         log.info("stopped")
         return 0
-
-    # --- the sandbox ---
-
-    def _watch_sandbox(self) -> None:
-        """Try the sandbox now, before anything is claimed or started, and then each day."""
-        if not self._site.policy.images:
-            return  # nothing can be started, so there is nothing to try it with
-        self._judge(try_sandbox(self._site, self._executor, may_trust_record=True))
-        watch = (self._site, self._executor, self._shared.finished, self._judge)
-        threading.Thread(target=daily, args=watch, name="canary", daemon=True).start()
-
-    def _judge(self, verdict: Verdict) -> None:
-        if verdict.passed:
-            log.info("sandbox_held", runtime=verdict.runtime, tried=len(verdict.tried))
-            return
-        self._journal.note(Reason.SITE_POLICY.value, "runtime", verdict.sentence)
-        # A runtime that failed is not offered.
-        self._shared.hello = self._shared.hello.model_copy(update={"runtimes": ()})
-        self._halt(verdict.sentence)
 
     # --- work ---
 
@@ -237,10 +217,6 @@ class Agent:
             if folder.name not in staged:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def _halt(self, message: str) -> None:
-        log.error("halted", problem=message)
-        self._desk.halt()
-
     def _take_up(self, attempt: Attempt) -> None:
         """Work again on an attempt that was left when the agent began to drain."""
         self._desk.occupy(attempt.facts["slot"])
@@ -257,8 +233,8 @@ class Agent:
             return "aborting"
         if self._ending.draining:
             return "draining"
-        if self._desk.halted:
-            return "halted, since the sandbox is not what it must be (see the incidents)"
+        if self._desk.halts:
+            return "halted"
         if self._desk.paused:
             return "paused by the controller"
         return "working"
@@ -272,6 +248,8 @@ class Agent:
             started=self._started,
             answered=self._shared.contact.answered,
             problem=self._shared.contact.problem,
+            halts=list(self._desk.halts.values()),
+            tried=self._fitness.verdict,
             places=self._desk.places(),
             waiting_events=events,
             running=[
@@ -293,6 +271,8 @@ class Agent:
             Word.STATUS: self._overview,
             Word.DRAIN: after(self._ending.drain),
             Word.ABORT: after(self._ending.abort),
+            Word.CANARY: after(self._fitness.try_again),
+            Word.TRUST_CLOCK: after(self._fitness.trust_clock),
         }
 
 
@@ -309,6 +289,16 @@ def _find_source(site: Site, journal: Journal) -> FindSource:
         return none_allowed
     (prefix,) = rules.allowed_prefixes
     return ReusableActions(journal, prefix, _mirrors(site, rules)).source
+
+
+def _hook(site: Site) -> SiteHook | None:
+    section = site.policy.hook
+    if section is None or site.hook is None:
+        return None
+    try:
+        return SiteHook(site.hook, section.deadline_s, site.policy.backend)
+    except OSError as error:
+        raise PolicyProblem(f"hook.program: {site.hook} cannot be read; name the program.") from error
 
 
 def _key(site: Site) -> Ed25519PrivateKey:
@@ -343,6 +333,7 @@ def serve(policy_file: Path) -> int:
     """Check the site and run its agent. Raises PolicyProblem, JournalProblem or AlreadyRunning."""
     site = load_site(policy_file)
     check_signers_file(site)
+    check_folders(site, policy_file)
     os.umask(0o022)
     for setting in ("high", "state", "cache"):
         _make_private(getattr(site, setting), f"folders.{setting}")

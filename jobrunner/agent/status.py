@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Final
 
 from jobrunner.agent import clock
+from jobrunner.agent.attempt_rows import Attempt, Step
 from jobrunner.agent.control import NoAnswer, NotRunning, Word, say
-from jobrunner.agent.journal import Attempt, Journal, Step
+from jobrunner.agent.journal import Journal
 from jobrunner.agent.outcome import STUDYS_OWN
 from jobrunner.agent.overview import counted, overview_lines, plain, time_text
 from jobrunner.agent.policy import load_site

@@ -4,7 +4,7 @@ import errno
 import time
 from typing import Final
 
-from jobrunner.agent.journal import Attempt, Step
+from jobrunner.agent.attempt_rows import Attempt, Step
 from jobrunner.executors.base import ContainerLost
 from jobrunner.study import Stop
 

@@ -1,6 +1,7 @@
 """`jobrunner agent`: the service inside the data centre."""
 
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -156,6 +157,33 @@ def _end(policy: Path, word: str, wait: bool) -> None:
         for line in end_lines(policy, Word(word), wait=wait):
             print(line, flush=True)
     except (PolicyProblem, CannotEnd) as error:
+        raise Stop(str(error)) from error
+
+
+@app.command()
+def canary(policy: PolicyFile = POLICY) -> None:
+    """Have the running agent try its sandbox now, as after a repair; claims go on if every wall holds."""
+    from jobrunner.agent.operating import canary_lines
+
+    _ask(policy, canary_lines)
+
+
+@app.command("trust-clock")
+def trust_clock(policy: PolicyFile = POLICY) -> None:
+    """Say that the machine's clock is right, though the journal knows later times, which were wrong."""
+    from jobrunner.agent.operating import trust_clock_lines
+
+    _ask(policy, trust_clock_lines)
+
+
+def _ask(policy: Path, lines: Callable[[Path], Iterator[str]]) -> None:
+    from jobrunner.agent.operating import CannotAsk
+    from jobrunner.agent.policy import PolicyProblem
+
+    try:
+        for line in lines(policy):
+            print(line, flush=True)
+    except (PolicyProblem, CannotAsk) as error:
         raise Stop(str(error)) from error
 
 

@@ -145,6 +145,7 @@ def _make_site(folder: DemoFolder, kept: Kept, image_ids: Mapping[str, str]) -> 
         "cores": f"{min(1.0, (os.cpu_count() or 1) / 2)}",
         "disk_mib": f"{_DISK_MIB}",
         "memory_mib": f"{_MEMORY_MIB}",
+        "least_free_percent": "1",
     }
     for name, value in limits.items():
         text = re.sub(rf"^{name} = .*$", f"{name} = {value}", text, flags=re.MULTILINE)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from jobrunner.agent.attempt_rows import Attempt
 from jobrunner.agent.dispatch import Desk
-from jobrunner.agent.journal import Attempt, Journal
+from jobrunner.agent.journal import Journal
 from jobrunner.agent.loops import Shared
 from jobrunner.agent.report import Reporter
 from jobrunner.sync.client import AgentClient, Endpoint

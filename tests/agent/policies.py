@@ -17,6 +17,8 @@ def policy(**changes: Any) -> dict[str, Any]:
         "controller": {"url": "https://controller.example"},
         "folders": {"high": "high", "medium": "medium", "state": "state", "cache": "cache"},
         "git": {"allowed": ["https://git.example/org"]},
+        # How full the disk of a test machine is must not decide whether jobs run.
+        "host": {"least_free_percent": 1},
         "images": {"python:v2": {"id": IMAGE_ID, "entrypoint": ["/usr/local/bin/run-action", "python3"]}},
     }
     for place, value in changes.items():

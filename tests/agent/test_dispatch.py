@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from jobrunner.agent.dispatch import Closed, Desk, Places, checking_uid_of, uid_of
+from jobrunner.agent.halts import Cause
 from jobrunner.agent.policy import MOST_SLOTS
 from jobrunner.study import Stop, Stopped
 from jobrunner.sync.messages import Offer
@@ -64,7 +65,7 @@ def test_newer_offers_replace_older_ones() -> None:
     assert waiting.result() is None
 
 
-@pytest.mark.parametrize("stop", [lambda desk: desk.pause(True), lambda desk: desk.halt()])
+@pytest.mark.parametrize("stop", [lambda desk: desk.pause(True), lambda desk: desk.halt(Cause.DISK, "Full.")])
 def test_while_paused_or_halted_nothing_starts(stop: Callable[[Desk], None]) -> None:
     desk = Desk(1)
     assert desk.accepting
@@ -74,13 +75,25 @@ def test_while_paused_or_halted_nothing_starts(stop: Callable[[Desk], None]) -> 
     desk.put([offer()])
     assert waiting.still_waits()
     desk.pause(False)
-    if desk.accepting:
-        assert waiting.result() is not None
-    else:
-        # Only a new start of the agent ends a halt.
+    if not desk.accepting:
+        # The controller cannot end what the site itself halted for.
         assert waiting.still_waits()
-        desk.close()
-        assert waiting.result() is None
+        assert desk.lift(Cause.DISK)
+        desk.put([offer()])
+    assert waiting.result() is not None
+
+
+def test_every_cause_of_a_halt_must_be_lifted() -> None:
+    desk = Desk(1)
+    desk.halt(Cause.DISK, "Full.")
+    desk.halt(Cause.CLOCK, "Back.")
+    desk.halt(Cause.DISK, "Still full.")
+    assert desk.halts == {Cause.DISK: "Still full.", Cause.CLOCK: "Back."}
+    assert desk.lift(Cause.DISK)
+    assert not desk.lift(Cause.DISK)
+    assert not desk.accepting
+    desk.lift(Cause.CLOCK)
+    assert desk.accepting
 
 
 def test_a_closed_desk_lets_everybody_go_and_nothing_start() -> None:

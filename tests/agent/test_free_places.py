@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from jobrunner.agent.attempt_rows import Accepted, Step
 from jobrunner.agent.dispatch import Desk
 from jobrunner.agent.free_places import are_derived, free_places
-from jobrunner.agent.journal import Accepted, Journal, Step
+from jobrunner.agent.journal import Journal
 from jobrunner.agent.report import Reporter
 from jobrunner.sync.identity import job_id as job_id_of
 from jobrunner.sync.vocabulary import Stage

@@ -17,17 +17,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
-from jobrunner.agent import resolutions
-from jobrunner.agent.journal import (
-    SCHEMA_VERSION,
-    Accepted,
-    Attempt,
-    Conflict,
-    Journal,
-    JournalProblem,
-    NotIntended,
-    Step,
-)
+from jobrunner.agent import last_second, resolutions
+from jobrunner.agent.attempt_rows import Accepted, Attempt, Step
+from jobrunner.agent.journal import SCHEMA_VERSION, Conflict, Journal, JournalProblem, NotIntended
 from jobrunner.agent.outcome import Outcome
 from jobrunner.agent.report import Reporter
 from jobrunner.sync import outbox
@@ -441,12 +433,16 @@ def test_the_journal_of_another_version_is_refused_and_left_alone(tmp_path: Path
     connection.close()
 
 
-def test_the_journal_of_version_1_goes_on_with_a_table_more(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_journal_of_an_older_version_goes_on_with_the_tables_that_it_lacks(
+    tmp_path: Path, version: int
+) -> None:
     place = tmp_path / "agent.db"
     Journal(place).note("word", "", "kept")
     with sqlite3.connect(place) as connection:
-        connection.execute("DROP TABLE resolutions")
-        connection.execute("PRAGMA user_version = 1")
+        for table in ["resolutions", "last_second"][version - 1 :]:
+            connection.execute(f"DROP TABLE {table}")
+        connection.execute(f"PRAGMA user_version = {version}")
     connection.close()
     for _ in range(2):
         journal = Journal(place)
@@ -454,6 +450,7 @@ def test_the_journal_of_version_1_goes_on_with_a_table_more(tmp_path: Path) -> N
         with journal.transaction() as connection:
             assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
             assert resolutions.keep(connection, "r", "repo", "v1", "a" * 40) == "a" * 40
+            last_second.keep(connection, 1)
 
 
 def test_the_first_answer_of_a_tag_counts_in_a_request_and_in_no_other(tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from jobrunner.agent.attempt_rows import Accepted, Attempt, Step
+from jobrunner.agent.claiming import work_loop
+from jobrunner.agent.delivering import deliver_loop
 from jobrunner.agent.ending import Ending
-from jobrunner.agent.journal import Accepted, Attempt, Step
-from jobrunner.agent.loops import deliver_loop, heartbeat_loop, poll_loop, work_loop
+from jobrunner.agent.loops import heartbeat_loop, poll_loop
 from jobrunner.agent.outcome import Outcome
 from jobrunner.sync import outbox
 from jobrunner.sync.identity import job_id as job_id_of
@@ -65,6 +67,18 @@ def test_an_offer_is_claimed_and_started_once(bench: Bench) -> None:
     assert len(bench.controller.requests("claim")) == 1
     assert bench.started[0].facts == {"slot": 0}
     assert bench.started[0].token
+
+
+def test_other_runtimes_are_told_by_another_hello(bench: Bench) -> None:
+    bench.run(poll_loop)
+    until(bench, lambda: len(bench.controller.requests("poll")) >= 2)
+    assert len(bench.controller.requests("hello")) == 1
+    bench.shared.hello = bench.shared.hello.model_copy(update={"runtimes": ()})
+    until(bench, lambda: len(bench.controller.requests("hello")) == 2)
+    polls = len(bench.controller.requests("poll"))
+    until(bench, lambda: len(bench.controller.requests("poll")) >= polls + 2)
+    first, second = [json.loads(request.body)["runtimes"] for request in bench.controller.requests("hello")]
+    assert (first, second) == (["runc"], [])
 
 
 def test_no_more_is_claimed_than_there_are_slots(bench: Bench) -> None:

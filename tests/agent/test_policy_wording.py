@@ -141,7 +141,7 @@ SINGLE: Final = [place for place, setting in SETTINGS.items() if not setting.exa
 def test_every_example_is_allowed(place: tuple[str, ...]) -> None:
     example = tomllib.loads(SETTINGS[place].example)
     an_id = tomllib.loads(SETTINGS["images", "*", "id"].example)["id"]
-    values = policy(database=DATABASE)
+    values = policy(database=DATABASE, hook={"program": "ask"})
     values["images"] |= {
         f"{name}:v1": {"id": one, "entrypoint": ["x"]} for name, one in [("a", IMAGE_ID), ("b", an_id)]
     }

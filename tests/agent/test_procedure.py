@@ -19,8 +19,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from jobrunner.agent import approving, clock, procedure, tries
 from jobrunner.agent.approving import Approving
+from jobrunner.agent.attempt_rows import Accepted, Attempt, Step
 from jobrunner.agent.dispatch import Desk
-from jobrunner.agent.journal import Accepted, Attempt, Journal, Step
+from jobrunner.agent.journal import Journal
 from jobrunner.agent.outcome import end
 from jobrunner.agent.pins import Pins
 from jobrunner.agent.policy import Site, load_site
@@ -114,6 +115,7 @@ class Bench:
             desk=Desk(2),
             reporter=self.reporter,
             approving=Approving(self.site, self.journal),
+            hook=None,
             executor=self.engine,  # type: ignore[arg-type]
             pins=Pins(Mirrors(self.site.cache / "mirrors", rules)),
             find_source=none_allowed,

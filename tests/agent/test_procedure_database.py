@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobrunner.agent.approving import Approving
-from jobrunner.agent.journal import Accepted, Attempt, Step
+from jobrunner.agent.attempt_rows import Accepted, Attempt, Step
 from jobrunner.agent.policy import load_site
 from jobrunner.agent.procedure import Procedure
 from jobrunner.agent.results import Results

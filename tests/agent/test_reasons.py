@@ -13,9 +13,10 @@ import yaml
 
 from jobrunner.agent import procedure
 from jobrunner.agent import results as results_module
+from jobrunner.agent.attempt_rows import Attempt, Step
 from jobrunner.agent.attempt_values import workspace_of
 from jobrunner.agent.dispatch import Desk
-from jobrunner.agent.journal import Attempt, Step
+from jobrunner.agent.halts import Cause
 from jobrunner.agent.outcome import DETAILS, end
 from jobrunner.executors.base import SandboxRefused
 from jobrunner.sync.vocabulary import REASONS_OF_EXIT, ExitClass, Reason
@@ -88,9 +89,14 @@ def test_a_sandbox_that_cannot_be_had(bench: Bench, detail: str, told: tuple[str
     assert bench.halted == (["why"] if halts else [])
 
 
-def test_an_agent_that_was_halted_meanwhile_starts_nothing(bench: Bench) -> None:
-    bench.tools.desk.halt()
-    assert ended(bench.run(bench.attempt(Step.START))) == ("site_policy", "runtime")
+@pytest.mark.parametrize(
+    ("cause", "detail"), [(Cause.CONTAINER, "runtime"), (Cause.CANARY, "runtime"), (Cause.CLOCK, "clock")]
+)
+def test_an_attempt_that_was_claimed_before_the_halt_does_not_start(
+    bench: Bench, cause: Cause, detail: str
+) -> None:
+    bench.tools.desk.halt(cause, "Why.")
+    assert ended(bench.run(bench.attempt(Step.START))) == ("site_policy", detail)
     assert bench.engine.calls == ["stop", "clean_up"]
 
 

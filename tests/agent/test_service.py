@@ -9,7 +9,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from jobrunner.agent.journal import Accepted, Attempt, Step
+from jobrunner.agent.attempt_rows import Accepted, Attempt, Step
 from jobrunner.agent.policy import load_site
 from jobrunner.agent.service import Agent
 from jobrunner.sync.identity import job_id as job_id_of

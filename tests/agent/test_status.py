@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from jobrunner.agent.attempt_rows import Accepted, Step
 from jobrunner.agent.dispatch import Places
-from jobrunner.agent.journal import Accepted, Journal, Step
+from jobrunner.agent.journal import Journal
 from jobrunner.agent.outcome import Outcome, is_incident
 from jobrunner.agent.overview import overview_lines, overview_value
 from jobrunner.agent.report import Reporter
@@ -108,6 +109,8 @@ def test_a_number_reads_as_people_say_it() -> None:
         started=0,
         answered=None,
         problem="",
+        halts=[],
+        tried=None,
         places=Places(total=2, taken=1, database=0, database_taken=0),
         waiting_events=0,
         running=[

@@ -16,10 +16,14 @@ from typing import Any
 import pytest
 
 from jobrunner.agent.approvals import check_signers_file
+from jobrunner.agent.attempt_rows import Step
+from jobrunner.agent.claiming import work_loop
 from jobrunner.agent.contact import Pause
+from jobrunner.agent.delivering import deliver_loop
 from jobrunner.agent.ending import LEFT_BEHIND
-from jobrunner.agent.journal import SCHEMA_VERSION, JournalProblem, Step
-from jobrunner.agent.loops import deliver_loop, poll_loop, work_loop
+from jobrunner.agent.folder_policy import check_folders
+from jobrunner.agent.journal import SCHEMA_VERSION, JournalProblem
+from jobrunner.agent.loops import poll_loop
 from jobrunner.agent.policy import PolicyProblem, load_site
 from jobrunner.agent.service import Agent
 from jobrunner.sync.identity import job_id as job_id_of
@@ -539,6 +543,22 @@ def nothing(_folder: Path) -> None:
     return
 
 
+def move(name: str, to: str) -> Callable[[Path], Any]:
+    def moved(folder: Path) -> None:
+        (folder / to).parent.mkdir()
+        (folder / name).rename(folder / to)
+
+    return moved
+
+
+def program(name: str) -> Callable[[Path], Any]:
+    def made(folder: Path) -> None:
+        (folder / name).parent.mkdir()
+        (folder / name).touch(0o755)
+
+    return made
+
+
 STARTS = [
     ({}, open_file("agent.toml", 0o666), "agent.toml"),
     ({"credential": "changeme"}, nothing, "controller.credential_file"),
@@ -551,6 +571,15 @@ STARTS = [
     ({"mode": "debug"}, nothing, "mode"),
     ({"debug": True}, nothing, "debug"),
     ({"images": {"python:v2": {"id": "latest", "entrypoint": ["x"]}}}, nothing, "images.python:v2.id"),
+    ({"folders__medium": "high"}, nothing, "folders.medium"),
+    ({"folders__high": "cache/high"}, nothing, "folders.high"),
+    ({"folders__state": "data/../medium/state"}, nothing, "folders.state"),
+    ({"folders__cache": "link/cache"}, lambda folder: (folder / "link").symlink_to("high"), "folders.cache"),
+    ({"folders__state": "."}, nothing, "folders.high"),
+    ({"folders__high": "/"}, nothing, "folders.medium"),
+    ({"keys__agent_key_file": "state/key"}, move("agent_key.pem", "state/key"), "folders.state"),
+    ({"controller__credential_file": "medium/c"}, move("credential", "medium/c"), "folders.medium"),
+    ({"hook__program": "cache/ask"}, program("cache/ask"), "folders.cache"),
 ]  # fmt: skip
 
 
@@ -565,6 +594,7 @@ def test_P17_a_setting_that_is_not_safe_stops_the_start(
     def start() -> None:
         site = load_site(place)
         check_signers_file(site)
+        check_folders(site, place)
         Agent(site, IdleEngine())
 
     with pytest.raises(PolicyProblem, match=re.escape(setting)):
@@ -589,6 +619,7 @@ def test_P17_the_command_says_which_setting_in_one_line(
 def test_P17_twin_a_good_policy_starts(tmp_path: Path) -> None:
     site = load_site(write_site(tmp_path / "site"))
     check_signers_file(site)
+    check_folders(site, tmp_path / "site" / "agent.toml")
     Agent(site, IdleEngine())
 
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
+from jobrunner.agent.attempt_rows import Step
 from jobrunner.agent.control import Word, say
 from jobrunner.agent.ending import LEFT_BEHIND
-from jobrunner.agent.journal import Step
 from jobrunner.agent.overview import overview_lines
 from jobrunner.demo.git_server import GitRequestHandler
 from jobrunner.sync.identity import job_id as job_id_of

@@ -5,6 +5,8 @@ after create sees nothing: what is left is to try.
 """
 
 import json
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import structlog
 from jobrunner.agent import canary_watch
 from jobrunner.agent.canary import examine
 from jobrunner.agent.canary_findings import WALLS
+from jobrunner.agent.control import Word
 from jobrunner.agent.policy import Site, load_site
 from jobrunner.agent.service import Agent
 from jobrunner.executors.docker import DockerExecutor
@@ -134,14 +137,29 @@ def test_S12_an_agent_whose_sandbox_fails_takes_nothing(
     agent = Agent(site(), executor)
     assert agent._shared.hello.runtimes == (Runtime.RUNC,)
     assert agent._desk.accepting
-    agent._watch_sandbox()
-    agent._shared.finished.set()
+    canary = agent._fitness._canary
+    assert canary is not None
+    canary.first()
     assert not agent._desk.accepting
     assert agent._shared.hello.runtimes == ()
-    assert agent._state().startswith("halted")
+    assert agent._state() == "halted"
     ((_second, _job, _number, reason, detail, message),) = agent._journal.incidents(5)
     assert (reason, detail) == ("site_policy", "runtime")
     assert "start more processes than the limit" in message
+    (shown,) = agent._overview()["halts"]
+    assert shown == message
+    # The engine is mended, and the operator says so: it is tried again, and nothing else lets claims go on.
+    drop()
+    again = threading.Thread(target=canary.run)
+    again.start()
+    agent._answers()[Word.CANARY]()
+    deadline = time.monotonic() + 60
+    while not agent._desk.accepting and time.monotonic() < deadline:
+        time.sleep(0.05)
+    canary.stop()
+    again.join(60)
+    assert agent._desk.accepting
+    assert agent._shared.hello.runtimes == (Runtime.RUNC,)
     structlog.reset_defaults()
 
 

@@ -29,8 +29,6 @@ SPECIFICATION: Final = ROOT.parent / "shared/threats.md"
 NOT_YET: Final = {
     "reason:image_not_allowed/digest": "images are named by id in the policy (I03)",
     "reason:image_not_allowed/unverified": "images are not signed yet (I03)",
-    "reason:site_policy/hook": "the site hook is not built yet (P25)",
-    "reason:site_policy/clock": "claims do not stop when the clock goes back (docs/open-ends.md)",
     "reason:site_policy/policy": "a policy that cannot be meant stops the start (P17), not a job",
 }
 # Caps that are no field of a class of limits.

@@ -190,7 +190,7 @@ def test_while_an_agent_drains_nobody_is_promised_seconds() -> None:
     rows.now = rows.agent().last_seen_at or BEGIN
     assert told(rows, request, "extract").why.endswith("to take it; that happens within seconds.")
     poll(rows, accepting=False)
-    drains = "takes nothing new until its agent is started again."
+    drains = "takes nothing new at present; the people who run it see why."
     assert told(rows, request, "extract").why == f"Backend north {drains}"
     assert told(rows, request, "count").why == "Waits for `extract` to finish."
     rows.now += timedelta(hours=1)

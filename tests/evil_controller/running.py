@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jobrunner.agent.journal import Attempt, Journal
+from jobrunner.agent.attempt_rows import Attempt
+from jobrunner.agent.journal import Journal
 
 ROOT = Path(__file__).parents[2]
 

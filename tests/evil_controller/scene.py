@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jobrunner.agent.journal import Attempt, Step
+from jobrunner.agent.attempt_rows import Attempt, Step
 from jobrunner.sync import outbox
 from jobrunner.sync.identity import job_id as job_id_of
 from jobrunner.sync.identity import new_id

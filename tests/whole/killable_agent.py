@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jobrunner.agent import journal, service
+from jobrunner.agent.attempt_rows import Attempt, Step
 
 
 def _die_at(point: str, flag: Path) -> None:
@@ -22,9 +23,7 @@ def _die_at(point: str, flag: Path) -> None:
     advance = journal.Journal.advance
     accepted = journal.Journal.accepted
 
-    def killable_advance(
-        self: journal.Journal, attempt: journal.Attempt, step: journal.Step, **more: Any
-    ) -> None:
+    def killable_advance(self: journal.Journal, attempt: Attempt, step: Step, **more: Any) -> None:
         reached(f"before:{step.value}")
         advance(self, attempt, step, **more)
         reached(f"after:{step.value}")

@@ -63,8 +63,8 @@ class Waiting:
     """What is known about a pending job's wait.
 
     `unmet` are the actions it waits for, or the first of them, and `more_unmet` counts the others; `tries`
-    counts the attempts so far. `closed`: the agent said last that it takes nothing new, since it drains
-    or its sandbox is not what it must be.
+    counts the attempts so far. `closed`: the agent said last that it takes nothing new. Why is not told: it
+    may drain, or something at its site is not in order.
     """
 
     reason: Wait
@@ -105,7 +105,7 @@ def _while_closed(wait: Waiting, seen: str) -> str:
         if wait.reason is Wait.RETRYING
         else ""
     )
-    closed = f"Backend {wait.backend} takes nothing new until its agent is started again."
+    closed = f"Backend {wait.backend} takes nothing new at present; the people who run it see why."
     return f"{begin}{closed}{seen}"
 
 
