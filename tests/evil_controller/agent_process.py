@@ -7,7 +7,7 @@ and with `stuck` the time that the process has after a second TERM is two second
 import sys
 from pathlib import Path
 
-from jobrunner.agent import contact, ending, service
+from jobrunner.agent import canary_watch, contact, ending, service
 from jobrunner.agent.canary import Verdict
 from jobrunner.agent.canary_findings import Tried
 from jobrunner.agent.policy import Site
@@ -30,7 +30,7 @@ def main() -> int:
     if stuck:
         ending._ABORT_S = 1.0
         ending._LAST_WORDS_S = 1.0
-    service.try_sandbox = held
+    canary_watch.try_sandbox = held
     service.DockerExecutor = lambda _work: IdleEngine(stuck=stuck)
     return service.serve(Path(sys.argv[1]))
 
