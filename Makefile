@@ -37,9 +37,10 @@ lint: ## ruff, mypy --strict and the import contracts
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-mutants: ## take out each protection and see that its tests notice (MARK="unit http", SHARD=1/4, ONLY=G02)
+mutants: ## take out each protection and see that its tests notice (MARK="unit http", SHARD=1/4, ONLY=G02, SUMMARY=1)
 	@deploy/setup $(if $(filter docker browser,$(MARK)),engine tests)
-	@.venv/bin/python -m tests.mutants $(if $(MARK),--mark $(MARK)) $(if $(SHARD),--shard $(SHARD)) $(if $(ONLY),--only $(ONLY))
+	@.venv/bin/python -m tests.mutants $(if $(MARK),--mark $(MARK)) $(if $(SHARD),--shard $(SHARD)) $(if $(ONLY),--only $(ONLY)) \
+	$(if $(SUMMARY),--summary)
 
 bench: ## measure against the floor; writes benchmarks/latest.json
 	@deploy/setup engine

@@ -3,14 +3,19 @@
 import os
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from tests.fixtures import databases
 
 # make test-fast looks at fewer examples of each property; make test at all of them.
 settings.register_profile("fast", max_examples=10, deadline=None)
 settings.register_profile("whole", deadline=None)
-settings.load_profile("fast" if os.environ.get("JOBRUNNER_FAST") else "whole")
+# Where a protection is taken out, that some example fails is enough: no smaller one is looked for.
+settings.register_profile("mutants", deadline=None, phases=(Phase.explicit, Phase.generate))
+if os.environ.get("JOBRUNNER_MUTANTS"):
+    settings.load_profile("mutants")
+else:
+    settings.load_profile("fast" if os.environ.get("JOBRUNNER_FAST") else "whole")
 
 # Before anything reads Django's settings.
 _server = databases.start_server()

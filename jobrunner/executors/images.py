@@ -51,12 +51,21 @@ def build(name: str, progress: Progress) -> tuple[Path, str]:
                 # mmdebstrap without root works as another user id.
                 Path(scratch).chmod(0o755)
                 layer = build_layer(recipe, wrapper, Path(scratch), progress)
-                config = {"Entrypoint": list(recipe.entrypoint), "User": _USER, "WorkingDir": "/workspace"}
+                config = image_config(recipe)
                 tag = f"jobrunner/{name}"
                 image_id = write_archive(layer, config, recipe.created, tag, made / "image.tar")
                 (made / "image-id").write_text(image_id, encoding="ascii")
                 made.rename(place)
     return _archive_in(place)
+
+
+def image_config(recipe: Recipe) -> dict[str, object]:
+    """The config of an image of ours; what is not in it keeps its empty default."""
+    return {
+        "Entrypoint": list(recipe.entrypoint),
+        "User": _USER,
+        "WorkingDir": "/workspace",
+    }
 
 
 def built(name: str) -> tuple[Path, str] | None:

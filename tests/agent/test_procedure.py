@@ -129,10 +129,10 @@ class Bench:
         monkeypatch.setattr(approving, "check_approval", lambda *_a, **_k: (None, "0" * 64))
         monkeypatch.setattr(tries, "_LONGEST_PAUSE_S", 0.0)
 
-    def attempt(self, step: Step, **facts: Any) -> Attempt:
+    def attempt(self, step: Step, branch: str = "main", **facts: Any) -> Attempt:
         """An attempt that stands at this step."""
         offer = Offer(
-            request_id=new_id(), project="study", repo=REPO, branch="main", commit="a" * 40, action="act",
+            request_id=new_id(), project="study", repo=REPO, branch=branch, commit="a" * 40, action="act",
             approval=None,
         )  # fmt: skip
         job = job_id(offer.request_id, offer.action)

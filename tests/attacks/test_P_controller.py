@@ -34,15 +34,17 @@ from jobrunner.sync.messages import (
     Slots,
 )
 from jobrunner.sync.vocabulary import ErrorCode, ExitClass, Reason
-from tests.fixtures.controller_sites import Agent, Site, served_sites, supply
+from tests.fixtures.controller_sites import Agent, Site, a_batch, served_sites, supply
 
 HELLO = {"agent_id": "a", "protocol": 1, "version": "1.0", "runtimes": ["runc"], "policy_digest": "0" * 64}
 AGENT_CALLS = ("hello", "poll", "claim", "renew", "events")
 
 
 @pytest.fixture(scope="module")
-def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Iterator[Site]]:
-    with served_sites(tmp_path_factory.mktemp("attacked"), count=40) as made:
+def sites(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Iterator[Site]]:
+    with served_sites(tmp_path_factory.mktemp("attacked"), count=a_batch(request.session)) as made:
         yield supply(made)
 
 

@@ -48,11 +48,10 @@ def site(tmp_path: Path, python_v2_image: str) -> Make:
 
 
 @pytest.fixture
-def lying(engine: Any, tmp_path: Path) -> Iterator[tuple[DockerExecutor, Callable[..., None]]]:
-    """An executor, and `drop("PidsLimit", ...)`: the engine no longer does this, and says that it does."""
+def liar(engine: Any) -> Iterator[tuple[EngineProxy, Callable[..., None]]]:
+    """An engine, and `drop("PidsLimit", ...)`: it no longer does this, and says that it does."""
     del engine
     with EngineProxy() as proxy:
-        executor = DockerExecutor(tmp_path / "lying", engine_url=proxy.url)
         asked: dict[str, dict[str, Any]] = {}
 
         def drop(*options: str, **others: Any) -> None:
@@ -72,11 +71,23 @@ def lying(engine: Any, tmp_path: Path) -> Iterator[tuple[DockerExecutor, Callabl
             proxy.change_create = weaken
             proxy.change_answer["/json"] = pretend
 
-        yield executor, drop
+        yield proxy, drop
         proxy.change_create = None
         proxy.change_answer.clear()
-        executor.sweep("site-one", keep=())
-        executor.close()
+
+
+@pytest.fixture
+def lying(
+    liar: tuple[EngineProxy, Callable[..., None]], tmp_path: Path
+) -> Iterator[tuple[DockerExecutor, Callable[..., None]]]:
+    """An executor of that engine."""
+    proxy, drop = liar
+    executor = DockerExecutor(tmp_path / "lying", engine_url=proxy.url)
+    yield executor, drop
+    proxy.change_create = None
+    proxy.change_answer.clear()
+    executor.sweep("site-one", keep=())
+    executor.close()
 
 
 def test_S12_twin_the_sandbox_of_this_host_holds(executor: DockerExecutor, site: Make) -> None:

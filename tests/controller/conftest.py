@@ -7,7 +7,7 @@ import django
 import pytest
 
 from tests.fixtures.controller_server import ControllerServer
-from tests.fixtures.controller_sites import Site, served_sites, supply
+from tests.fixtures.controller_sites import Site, a_batch, served_sites, supply
 
 # For the tests in process: the settings without any variable keep nothing.
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "jobrunner.controller.settings")
@@ -15,8 +15,10 @@ django.setup()
 
 
 @pytest.fixture(scope="session")
-def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Iterator[Site]]:
-    with served_sites(tmp_path_factory.mktemp("controller"), count=40) as made:
+def sites(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Iterator[Site]]:
+    with served_sites(tmp_path_factory.mktemp("controller"), count=a_batch(request.session)) as made:
         yield supply(made)
 
 

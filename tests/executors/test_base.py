@@ -1,6 +1,7 @@
 """The values of the contract refuse what could not be put safely into a name, path or mount option."""
 
-from dataclasses import fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobrunner.executors.base import GIB, ActionRun, Limits
+from jobrunner.executors.base import GIB, MIB, PROFILE, ActionRun, Limits
 
 pytestmark = pytest.mark.unit
 
@@ -78,10 +79,68 @@ def test_no_limit_can_be_switched_off(limit: str) -> None:
 
 
 def test_the_limits_are_those_of_the_specification() -> None:
-    limits = Limits()
-    assert (limits.pids, limits.memory, limits.nano_cpus) == (512, 8 * GIB, 2_000_000_000)
-    assert (limits.disk, limits.inodes, limits.wall_clock_s) == (20 * GIB, 1_000_000, 86_400)
-    assert limits.threads == "2"
+    assert asdict(Limits()) == {
+        "pids": 512, "memory": 8 * GIB, "nano_cpus": 2_000_000_000, "disk": 20 * GIB, "inodes": 1_000_000,
+        "wall_clock_s": 86_400, "shm": 256 * MIB, "tmp": 512 * MIB, "tmp_inodes": 65_536, "open_files": 4_096,
+        "file_size": 10 * GIB, "log_bytes": 20 * MIB, "stop_s": 10,
+    }  # fmt: skip
+    assert Limits().threads == "2"
+
+
+def as_asked(part: object) -> object:
+    """A part of the profile with the values of RUN, and in types that compare."""
+    if callable(part):
+        return as_asked(part(RUN))
+    if isinstance(part, Mapping):
+        return {key: as_asked(value) for key, value in part.items()}
+    return [as_asked(value) for value in part] if isinstance(part, tuple) else part
+
+
+def limit(name: str, most: int) -> dict[str, object]:
+    return {"Name": name, "Soft": most, "Hard": most}
+
+
+def test_the_profile_is_that_of_the_specification() -> None:
+    # threats.md section 2, key by key; what is not here keeps the engine's empty default.
+    assert as_asked(PROFILE.config) == {
+        "Image": RUN.image_id, "Labels": RUN.labels, "User": "200000:200000",
+        "Entrypoint": ["/usr/local/bin/run-action", "python3"], "Cmd": ["analysis/a.py"],
+        "WorkingDir": "/workspace", "Hostname": "job", "Healthcheck": {"Test": ["NONE"]},
+        "StopSignal": "SIGTERM", "StopTimeout": 10,
+    }  # fmt: skip
+    kept = {"max-size": "10485760", "max-file": "2", "compress": "false", "mode": "blocking"}
+    private = {"Propagation": "rprivate"}
+    workspace = {"Type": "bind", "Target": "/workspace", "BindOptions": private}
+    assert as_asked(PROFILE.host) == {
+        "NetworkMode": "none", "Dns": ["192.0.2.1"], "DnsSearch": ["."], "IpcMode": "private",
+        "ShmSize": 268_435_456, "CgroupnsMode": "private", "CapDrop": ["ALL"],
+        "SecurityOpt": ["no-new-privileges:true"], "ReadonlyRootfs": True,
+        "Tmpfs": {"/tmp": "rw,nosuid,nodev,noexec,size=536870912,nr_inodes=65536,mode=1777"},
+        "PidsLimit": 512, "Memory": 8 * GIB, "MemorySwap": 8 * GIB, "NanoCpus": 2_000_000_000,
+        "Ulimits": [
+            limit("nofile", 4_096), limit("core", 0), limit("fsize", 10 * GIB), limit("memlock", 65_536),
+            limit("msgqueue", 0),
+        ],
+        "LogConfig": {"Type": "local", "Config": kept}, "Init": True, "Runtime": "runc",
+        "RestartPolicy": {"Name": "no"}, "Mounts": [workspace],
+    }  # fmt: skip
+
+
+def test_the_environment_is_that_of_the_specification() -> None:
+    assert as_asked(PROFILE.environment) == {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/tmp",
+        "TMPDIR": "/tmp", "LANG": "C.UTF-8", "TZ": "UTC", "HOSTNAME": "job", "OMP_NUM_THREADS": "2",
+    }  # fmt: skip
+
+
+def test_the_hidden_paths_are_those_that_every_engine_hides() -> None:
+    assert PROFILE.masked_paths == {
+        "/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
+        "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
+    }  # fmt: skip
+    assert PROFILE.readonly_paths == {
+        "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger",
+    }  # fmt: skip
 
 
 @given(st.text(max_size=30))

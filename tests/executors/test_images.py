@@ -1,5 +1,6 @@
 """The images of deploy/images: how a recipe becomes one, and that the ones we ship are harmless."""
 
+import io
 import json
 import os
 import shutil
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from jobrunner.executors import image_archive, images
+from jobrunner.executors import image_archive, image_build, images
 from jobrunner.executors.base import ActionRun
 from jobrunner.executors.docker import DockerExecutor
 from jobrunner.executors.image_build import ImageError, read_recipe
@@ -112,6 +113,62 @@ def test_recipes_name_no_address_and_lock_every_wheel(folder: Path) -> None:
     if recipe.requirements:
         pins = (folder / recipe.requirements).read_text().count("==")
         assert 0 < pins <= (folder / recipe.requirements).read_text().count("--hash=sha256:")
+
+
+RECIPE = """\
+name = "small:v1"
+created = "2026-11-01T00:00:00+00:00"
+suite = "stable"
+packages = []
+entrypoint = ["/bin/x"]
+"""
+USERS = b"root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1:daemon:/usr/sbin:/bin/sh\n"
+
+
+def entry(name: str, mode: int = 0o755, **fields: Any) -> tarfile.TarInfo:
+    made = tarfile.TarInfo(name)
+    made.mode = mode
+    for field, value in fields.items():
+        setattr(made, field, value)
+    return made
+
+
+def system_tar(path: Path) -> None:
+    """What Debian's packages might bring."""
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as system:
+        system.addfile(entry("./usr/bin/su", 0o6755))
+        system.addfile(entry("./usr/bin/ping", 0o755, pax_headers={"SCHILY.xattr.security.capability": "x"}))
+        system.addfile(entry("./etc/passwd", 0o644, size=len(USERS)), io.BytesIO(USERS))
+        system.addfile(entry("./etc/shadow", 0o640, size=1), io.BytesIO(b"x"))
+        system.addfile(entry("./srv/disk", 0o660, type=tarfile.BLKTYPE))
+        system.addfile(entry("./srv/pipe", 0o666, type=tarfile.FIFOTYPE))
+
+
+@pytest.mark.unit
+def test_I06_what_debian_brings_gives_nobody_rights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "small-v1").mkdir()
+    (tmp_path / "small-v1" / "recipe.toml").write_text(RECIPE)
+    recipe = read_recipe(tmp_path / "small-v1")
+    # In place of mmdebstrap, whose last word is the file to write.
+    monkeypatch.setattr(image_build, "_call", lambda command, _recipe: system_tar(Path(command[-1])))
+    layer = image_build.build_layer(recipe, WRAPPER, tmp_path, print)
+    with tarfile.open(layer) as tar:
+        entries = {one.name.removeprefix("./"): one for one in tar}
+        users = tar.extractfile("./etc/passwd")
+        assert users is not None
+        assert {line.rpartition(b":")[2] for line in users.read().splitlines()} == {b"/usr/sbin/nologin"}
+    assert entries["usr/bin/su"].mode == 0o755
+    assert entries["usr/bin/ping"].pax_headers == {}
+    assert not {"etc/shadow", "srv/disk", "srv/pipe"} & set(entries)
+    assert [name for name, one in entries.items() if one.mode & 0o6000 or one.uid or one.gid] == []
+
+
+@pytest.mark.unit
+def test_I06_an_image_of_ours_runs_as_nobody(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    assert images.image_config(read_recipe(tmp_path)) == {
+        "Entrypoint": ["/bin/x"], "User": "65534:65534", "WorkingDir": "/workspace",
+    }  # fmt: skip
 
 
 SCRIPT = """

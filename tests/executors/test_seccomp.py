@@ -66,6 +66,25 @@ def test_sockets_and_clone_are_bound_by_their_arguments() -> None:
             assert entry["args"]
 
 
+FIFO_ONLY = {"value": 0o170000, "valueTwo": 0o010000, "op": "SCMP_CMP_MASKED_EQ"}
+NO_NAMESPACE = {"value": 0x7E020000, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}
+
+
+def test_only_fifos_can_be_made_and_no_namespaces() -> None:
+    rules = {entry["names"][0]: entry.get("args") for entry in LIST["syscalls"]}
+    assert rules["mknod"] == [{"index": 1, **FIFO_ONLY}]
+    assert rules["mknodat"] == [{"index": 2, **FIFO_ONLY}]
+    assert rules["clone"] == [{"index": 0, **NO_NAMESPACE}]
+
+
+def test_only_sockets_of_four_families_can_be_made() -> None:
+    first = [entry["args"][0] for entry in LIST["syscalls"] if entry["names"] == ["socket"]]
+    assert {(arg["index"], arg["op"]) for arg in first} == {(0, "SCMP_CMP_EQ")}
+    assert {arg["value"] for arg in first} == {1, 2, 10, 16}
+    (pair,) = [entry["args"] for entry in LIST["syscalls"] if entry["names"] == ["socketpair"]]
+    assert pair == [{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]
+
+
 def test_clone3_is_answered_as_a_call_that_does_not_exist() -> None:
     (entry,) = [entry for entry in LIST["syscalls"] if "clone3" in entry["names"]]
     assert (entry["action"], entry["errnoRet"]) == ("SCMP_ACT_ERRNO", 38)

@@ -3,6 +3,7 @@
     python -m tests.mutants --mark unit http
     python -m tests.mutants --mark docker --shard 1/4
     python -m tests.mutants --only G02 G14-locks
+    python -m tests.mutants --mark unit http docker --summary
 
 Exit status 1 when a protection survives, or an entry cannot be judged: its line is not there exactly once,
 or a test that it names does not pass while the line is there.
@@ -12,8 +13,7 @@ import argparse
 import signal
 import sys
 import tempfile
-import time
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,14 +21,15 @@ from tests.mutants import catalogue
 from tests.mutants.catalogue import Protection
 from tests.mutants.collected import KINDS, OneTest, collected_tests
 from tests.mutants.results import Results, digest_of
-from tests.mutants.workbench import FAILED, PASSED, TIMED_OUT, Workbench
+from tests.mutants.trial import Trial
+from tests.mutants.workbench import FAILED, PASSED, TIMED_OUT
 
-_LIMIT_S: Final = {"unit": 120.0, "http": 180.0, "docker": 300.0, "browser": 300.0}
-_WHOLE_LIMIT_S: Final = 1800.0
 _RESULTS: Final = ".mutants/results.json"
 KILLED: Final = "killed"
 SURVIVED: Final = "survived"
 BROKEN: Final = "broken"
+VERDICTS: Final = (KILLED, SURVIVED, BROKEN)
+Row = tuple[Protection, str, dict[str, str]]
 
 
 def main(words: Sequence[str]) -> int:
@@ -40,56 +41,32 @@ def main(words: Sequence[str]) -> int:
     tests = collected_tests(root)
     taken = chosen(root, tests, asked.mark, asked.only, asked.shard)
     results = Results(root / _RESULTS)
-    rows: list[tuple[Protection, str, dict[str, str]]] = []
     named = {one.id: [catalogue.resolve(name, tests) for name in one.must_fail] for one in taken}
     # Before the tree is copied: who changes a file meanwhile changes what is known of the next run only.
     digests = {one.id: digest_of(root, one, {test.file for test in named[one.id]}) for one in taken}
-    left = [one for one in taken if results.get(one.id, digests[one.id]) is None]
-    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        bench = Workbench(root, Path(folder)) if left else None
-        sound = Sound({test for one in left for test in named[one.id]})
-        for number, protection in enumerate(taken, start=1):
-            outcomes = results.get(protection.id, digests[protection.id])
-            if outcomes is None and bench is not None:
-                began = time.monotonic()
-                outcomes = _try(bench, sound, protection, named[protection.id])
-                results.keep(protection.id, digests[protection.id], outcomes)
-                seconds = time.monotonic() - began
-                print(
-                    f"{number:3}/{len(taken)} {protection.id}: {verdict(outcomes)} ({seconds:.0f} s)",
-                    flush=True,
-                )
-            rows.append((protection, verdict(outcomes or {}), outcomes or {}))
-    print(table(rows))
-    return 0 if all(found == KILLED for _, found, _ in rows) else 1
+    found = {one.id: results.get(one.id, digests[one.id]) or {} for one in taken}
+    left = [one for one in taken if not found[one.id]]
+    if left:
+        with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+            trial = Trial(root, Path(folder), asked.jobs or _workers(left, named), named)
+            try:
+                for number, (one, outcomes, seconds) in enumerate(trial.outcomes(left), start=1):
+                    found[one.id] = outcomes
+                    results.keep(one.id, digests[one.id], outcomes)
+                    print(
+                        f"{number:3}/{len(left)} {one.id}: {verdict(outcomes)} ({seconds:.0f} s)", flush=True
+                    )
+            finally:
+                trial.close()
+    rows = [(one, verdict(found[one.id]), found[one.id]) for one in taken]
+    print(summary(rows) if asked.summary else table(rows))
+    return 0 if all(word == KILLED for _, word, _ in rows) else 1
 
 
-class Sound:
-    """Which of these tests pass while every protection is there; those of a file are run at once."""
-
-    def __init__(self, tests: Collection[OneTest]) -> None:
-        self._tests = tests
-        self._known: dict[str, str] = {}
-
-    def outcomes(self, bench: Workbench, asked: Sequence[OneTest]) -> dict[str, str]:
-        """How the tests end in the whole tree, by node."""
-        for file in {test.file for test in asked if test.node not in self._known}:
-            nodes = sorted(test.node for test in self._tests if test.file == file)
-            self._known |= bench.run(nodes, _WHOLE_LIMIT_S)
-        return {test.node: self._known[test.node] for test in asked}
-
-
-def _try(bench: Workbench, sound: Sound, protection: Protection, tests: Sequence[OneTest]) -> dict[str, str]:
-    """How the tests end without the protection; what is wrong with the entry itself, under its name."""
-    for change in protection.changes:
-        fault = change.fault(bench.tree)
-        if fault is not None:
-            return {"entry": fault}
-    whole = sound.outcomes(bench, tests)
-    if any(outcome != PASSED for outcome in whole.values()):
-        return {node: f"{outcome} with the protection" for node, outcome in whole.items()}
-    with bench.without(protection.changes):
-        return bench.run(list(whole), max(_LIMIT_S[test.kind] for test in tests))
+def _workers(left: Sequence[Protection], named: Mapping[str, Sequence[OneTest]]) -> int:
+    """Two, but one where a container or a browser may be measured."""
+    light = all(test.kind in ("unit", "http") for one in left for test in named[one.id])
+    return min(2 if light else 1, len(left))
 
 
 def verdict(outcomes: dict[str, str]) -> str:
@@ -100,17 +77,30 @@ def verdict(outcomes: dict[str, str]) -> str:
     return SURVIVED if found and found <= {FAILED, TIMED_OUT, PASSED} else BROKEN
 
 
-def table(rows: Sequence[tuple[Protection, str, dict[str, str]]]) -> str:
+def table(rows: Sequence[Row]) -> str:
     """One line for each test of each protection, and the sums."""
     lines = ["| protection | what it does | test | verdict |", "|---|---|---|---|"]
     for protection, found, outcomes in rows:
         for node, outcome in outcomes.items():
             shown = found if found == KILLED else f"**{found}** ({outcome})"
             lines.append(f"| {protection.id} | {protection.what} | {node.rpartition('::')[2]} | {shown} |")
-    sums = {word: sum(found == word for _, found, _ in rows) for word in (KILLED, SURVIVED, BROKEN)}
-    return "\n".join(
-        [*lines, "", f"{len(rows)} protections: " + ", ".join(f"{n} {word}" for word, n in sums.items())]
-    )
+    return "\n".join([*lines, "", _sums(rows)])
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """One line for each attack, the names of what was not killed, and the sums."""
+    lines = [f"| id | protections | {' | '.join(VERDICTS)} |", "|---|" + "---:|" * (1 + len(VERDICTS))]
+    for attack in dict.fromkeys(protection.attack for protection, _, _ in rows):
+        words = [found for protection, found, _ in rows if protection.attack == attack]
+        counts = " | ".join(str(words.count(word)) for word in VERDICTS)
+        lines.append(f"| {attack} | {len(words)} | {counts} |")
+    alive = [f"{found}: {protection.id}" for protection, found, _ in rows if found != KILLED]
+    return "\n".join([*lines, "", *alive, _sums(rows)])
+
+
+def _sums(rows: Sequence[Row]) -> str:
+    sums = [f"{sum(found == word for _, found, _ in rows)} {word}" for word in VERDICTS]
+    return f"{len(rows)} protections: {', '.join(sums)}"
 
 
 def chosen(
@@ -138,6 +128,8 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--mark", nargs="+", choices=KINDS, default=["unit", "http"], help="which tests")
     parser.add_argument("--shard", type=_shard, default=(1, 1), help="one of so many parts, as 1/4")
     parser.add_argument("--only", nargs="+", default=[], help="protections whose names begin so")
+    parser.add_argument("--jobs", type=int, help="how many side by side (default: 2, with containers 1)")
+    parser.add_argument("--summary", action="store_true", help="print counts for each attack, not each test")
     parser.add_argument("--root", type=Path, default=Path.cwd(), help="the tree (default: where this runs)")
     return parser
 

@@ -12,6 +12,7 @@ old = "the exact text to take out"
 new = "what stands there instead"           # nothing where it is left out
 also = [{ file = "...", old = "...", new = "..." }]   # the second place of what is covered twice
 must_fail = ["test_G05_...", "tests/study/test_names.py::test_..."]
+names = ["profile:Dns", "reason:tree_refused/name", "cap:git.depth"]   # see test_catalogue_names.py
 """
 
 import ast
@@ -25,7 +26,7 @@ from tests.mutants.collected import KINDS, OneTest
 
 PLACE: Final = "tests/attacks/catalogue.toml"
 _ATTACK_KEYS: Final = {"attack", "marks", "tests", "later", "protections"}
-_PROTECTION_KEYS: Final = {"id", "what", "file", "old", "new", "also", "must_fail"}
+_PROTECTION_KEYS: Final = {"id", "what", "file", "old", "new", "also", "must_fail", "names"}
 
 
 class CatalogueProblem(Exception):
@@ -59,12 +60,21 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Protection:
-    """One thing that stands between an attack and its aim. `must_fail`: tests as the catalogue names them."""
+    """One thing that stands between an attack and its aim. `must_fail`: tests as the catalogue names them.
+
+    `names`: what of the product's own lists it is about.
+    """
 
     id: str
     what: str
     changes: tuple[Change, ...]
     must_fail: tuple[str, ...]
+    names: tuple[str, ...] = ()
+
+    @property
+    def attack(self) -> str:
+        """The id of the attack that it stands against."""
+        return self.id.partition("-")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +117,7 @@ def _protection(attack: str, value: Mapping[str, Any]) -> Protection:
             Change(one["file"], one["old"], one.get("new", "")) for one in (value, *value.get("also", ()))
         ),
         must_fail=tuple(value["must_fail"]),
+        names=tuple(value.get("names", ())),
     )
 
 

@@ -44,8 +44,10 @@ def _read(file: Path) -> dict[str, Any]:
 def digest_of(root: Path, protection: Protection, files: Iterable[str]) -> str:
     """Of all that the outcome hangs on: the entry, the whole product, and the test files it names."""
     digest = hashlib.sha256(repr(protection).encode())
-    shared = [*(root / "jobrunner").rglob("*.py"), *(root / "tests" / "fixtures").rglob("*.py")]
-    for path in sorted({*shared, *(root / file for file in files)}):
+    product = {path for path in (root / "jobrunner").rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    changed = {path for change in protection.changes if (path := root / change.file).is_file()}
+    fixtures = (root / "tests" / "fixtures").rglob("*.py")
+    for path in sorted({*product, *changed, *fixtures, *(root / file for file in files)}):
         digest.update(path.relative_to(root).as_posix().encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()

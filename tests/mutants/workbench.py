@@ -1,19 +1,23 @@
 """A copy of the tree in which one protection after the other is taken out, and its tests run."""
 
+import json
 import os
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import sysconfig
+import time
 import venv
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 from xml.etree import ElementTree
 
+from tests.mutants import warm
 from tests.mutants.catalogue import Change
 
 PASSED: Final = "passed"
@@ -40,6 +44,7 @@ class Workbench:
         self._moment = count(1)
         _copy_tree(root, self.tree)
         self._python = _make_environment(self.tree)
+        self._warm = _Warm(self._python, self.tree)
 
     @contextmanager
     def without(self, changes: Sequence[Change]) -> Iterator[None]:
@@ -66,46 +71,95 @@ class Workbench:
         """How each of these tests ended, by its node: the worst of its cases. Kills all after `limit_s`."""
         self._reports.unlink(missing_ok=True)
         shutil.rmtree(self._temporary, ignore_errors=True)
-        command = [str(self._python), "-m", "pytest", *nodes, "-q", "--tb=no", "-p", "no:cacheprovider"]
-        command += ["-o", f"timeout={limit_s:g}", f"--junitxml={self._reports}"]
-        command += [f"--basetemp={self._temporary}"]
-        process = subprocess.Popen(
-            command,
-            cwd=self.tree,
-            env=_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        arguments = [*nodes, "-q", "--tb=no", "-p", "no:cacheprovider", "-o", f"timeout={limit_s:g}"]
+        arguments += [f"--junitxml={self._reports}", f"--basetemp={self._temporary}"]
+        if len(nodes) == 1:
+            arguments.append("--exitfirst")  # one failed case is enough
         try:
-            process.wait(limit_s)
-        except subprocess.TimeoutExpired:
-            return dict.fromkeys(nodes, TIMED_OUT)
+            if not self._warm.run(arguments, limit_s):
+                return dict.fromkeys(nodes, TIMED_OUT)
         finally:
-            _end_group(process)
-            _end_leftovers(self._python)
+            _end_leftovers(self._python, self._warm.pid)
         return _read_report(self._reports, nodes)
+
+    def close(self) -> None:
+        """End what runs. Safe to call from another thread; a `run` that it ends raises EOFError."""
+        self._warm.close()
+
+
+class _Warm:
+    """The process of `warm.py` that runs pytest again and again."""
+
+    def __init__(self, python: Path, tree: Path) -> None:
+        self._child = 0
+        self._process = subprocess.Popen(
+            # Its own folder is not to be searched: what is in it is no part of the tree.
+            [str(python), "-P", warm.__file__, *([] if _has_plugins() else ["pytest"])],
+            cwd=tree,
+            env=_environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def run(self, arguments: Sequence[str], limit_s: float) -> bool:
+        """Run pytest to its end, or for `limit_s`; says whether it came to its end. Raises EOFError."""
+        over = time.monotonic() + limit_s
+        _pipe(self._process.stdin).write(json.dumps(list(arguments)).encode() + b"\n")
+        self._child = self._answer()
+        in_time = self._has_answer(over - time.monotonic())
+        if not in_time:
+            self._kill_child()
+        self._answer()
+        self._child = 0
+        return in_time
+
+    def close(self) -> None:
+        self._process.kill()
+        self._kill_child()
+        self._process.wait()
+
+    def _has_answer(self, seconds: float) -> bool:
+        return bool(select.select([self._process.stdout], [], [], max(0.0, seconds))[0])
+
+    def _answer(self) -> int:
+        line = _pipe(self._process.stdout).readline()
+        if not line:
+            raise EOFError("the process that runs the tests has ended")
+        return int(line)
+
+    def _kill_child(self) -> None:
+        if self._child:
+            with suppress(ProcessLookupError):
+                os.killpg(self._child, signal.SIGKILL)
+
+
+def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
+    if stream is None:
+        raise EOFError("there is no pipe")
+    return stream
+
+
+def _has_plugins() -> bool:
+    return not os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
 
 
 def _environment() -> dict[str, str]:
     """That of the caller, without what would have Python look elsewhere."""
-    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    return {**kept, "JOBRUNNER_MUTANTS": "1"}
 
 
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # nothing of it is left
-    process.wait()
-
-
-def _end_leftovers(python: Path) -> None:
+def _end_leftovers(python: Path, warm_pid: int) -> None:
     """Programs that a test started in a session of their own, and that outlived it without the protection."""
     ours = os.fsencode(python.parent)
     for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
+        if entry.name.isdecimal() and int(entry.name) != warm_pid:
             try:
                 if (entry / "cmdline").read_bytes().startswith(ours):
                     os.kill(int(entry.name), signal.SIGKILL)

@@ -3,12 +3,13 @@ import socket
 import stat
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from jobrunner.pipeline.patterns import PatternSet
-from jobrunner.privacy import frames
+from jobrunner.privacy import frames, names
 from jobrunner.privacy.collect import (
     CollectLimits,
     CollectorFailed,
@@ -286,3 +287,10 @@ class _Slow:
         if name == "files":
             threading.Event().wait(0.05)
         return getattr(self._folder, name)
+
+
+def test_the_caps_are_those_of_the_specification() -> None:
+    assert asdict(CollectLimits()) == {
+        "depth": 32, "entries": 200_000, "files": 5_000, "total_bytes": 20 * 2**30, "seconds": 3600.0,
+    }  # fmt: skip
+    assert (names.PART_BYTES, names.PATH_BYTES) == (200, 512)

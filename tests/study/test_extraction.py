@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from jobrunner.study import GitRules, Limits, PipelineMissing, TreeRefused, Unreachable, extract
+from jobrunner.study.references import MAX_BRANCH_BYTES
+from jobrunner.study.rules import GIB, MIB
 from tests.fixtures.git_fixtures import StudyRepository, local_pin
 
 pytestmark = pytest.mark.unit
@@ -149,3 +152,23 @@ def test_an_object_that_is_gone_marks_the_mirror(study: StudyRepository, tmp_pat
 
     assert (study.bare / "broken").exists()
     assert not (tmp_path / "trees" / pinned.tree).exists()
+
+
+def test_a_link_has_a_longest_target(study: StudyRepository, tmp_path: Path) -> None:
+    study.commit({"d/a": "x"}, links={"link": "./" * 120 + "d/a"})
+    pinned = local_pin(study)
+    assert (extract(pinned, tmp_path / "trees", RULES) / "link").read_text() == "x"
+    rules = GitRules(("https://git.example",), limits=Limits(link_bytes=242))
+    with pytest.raises(TreeRefused, match="longer than 242 bytes") as refused:
+        extract(pinned, tmp_path / "others", rules)
+    assert refused.value.detail == "symlink"
+
+
+def test_the_caps_are_those_of_the_specification() -> None:
+    assert asdict(Limits()) == {
+        "pack_bytes": 2 * GIB, "fetch_seconds": 600, "stall_seconds": 30, "stall_bytes": 1000,
+        "memory_bytes": 4 * GIB, "mirror_bytes": 4 * GIB, "mirror_packs": 100, "tree_seconds": 600,
+        "entries": 50_000, "depth": 32, "blob_bytes": 512 * MIB, "tree_bytes": 2 * GIB, "link_bytes": 255,
+        "part_bytes": 200, "path_bytes": 512,
+    }  # fmt: skip
+    assert MAX_BRANCH_BYTES == 200

@@ -104,9 +104,16 @@ def test_a_worn_mirror_is_made_again(site: Site) -> None:
         mirror = mirrors.pin(site.url, "main", site.study.head).mirror
 
     assert len(list(mirror.glob("objects/pack/*.pack"))) <= 3
-    large = site.mirrors(Limits(mirror_bytes=1))
-    for _ in range(2):
-        assert large.pin(site.url, "main", site.study.head).commit == site.study.head
+
+
+def test_a_mirror_that_grew_too_large_is_made_again(site: Site) -> None:
+    small, large = site.mirrors(), site.mirrors(Limits(mirror_bytes=1))
+    config = small.pin(site.url, "main", site.study.head).mirror / "config"
+    first = config.stat().st_ino
+    small.pin(site.url, "main", site.study.head)
+    assert config.stat().st_ino == first
+    assert large.pin(site.url, "main", site.study.head).commit == site.study.head
+    assert config.stat().st_ino != first
 
 
 def test_many_at_once_share_a_mirror(site: Site) -> None:
