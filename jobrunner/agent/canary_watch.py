@@ -80,5 +80,9 @@ class CanaryWatch:
         self._wake.set()
 
     def _try(self, *, may_trust_record: bool) -> None:
-        self.verdict = try_sandbox(self._site, self._executor, may_trust_record=may_trust_record)
-        self._take(self.verdict)
+        verdict = try_sandbox(self._site, self._executor, may_trust_record=may_trust_record)
+        try:
+            self._take(verdict)
+        finally:
+            # Afterwards, so that who sees the verdict sees what came of it too.
+            self.verdict = verdict
