@@ -285,8 +285,9 @@ class Procedure:
         tools.told(False)
 
     def _wait(self, attempt: Attempt) -> None:
-        tools = self._tools
-        done = tools.executor.wait(self._action_run(attempt))
+        tools, run = self._tools, self._action_run(attempt)
+        tools.results.get_ready(attempt, run)
+        done = tools.executor.wait(run)
         tools.journal.advance(
             attempt,
             Step.COLLECT,
@@ -328,6 +329,7 @@ class Procedure:
 
     def _clean_up(self, attempt: Attempt) -> None:
         tools = self._tools
+        tools.results.forget(attempt)
         if "image_id" in attempt.facts:
             tools.executor.clean_up(self._action_run(attempt))
         shutil.rmtree(staging_folder(tools.site, attempt), ignore_errors=True)

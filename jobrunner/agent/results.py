@@ -2,6 +2,9 @@
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import structlog
 
 from jobrunner.agent import clock
 from jobrunner.agent.attempt_rows import Attempt, Step
@@ -11,13 +14,29 @@ from jobrunner.agent.outcome import Outcome, end
 from jobrunner.executors.base import ActionRun, Executor
 from jobrunner.privacy.areas import Areas
 from jobrunner.privacy.checking import Checker, Coming, check_files
-from jobrunner.privacy.collect import OutputsMissing, OutputsRefused, collect
+from jobrunner.privacy.collect import Collector, OutputsMissing, OutputsRefused, collect
 from jobrunner.privacy.confined_process import Launcher
 from jobrunner.privacy.manifest import ManifestBroken
 from jobrunner.privacy.outputs import CollectedFile, Collection
 from jobrunner.privacy.records import RecordBroken, RunCode, RunFacts, RunInput, RunRecord
 from jobrunner.privacy.runs import RunFinished, RunFolder, read_run
 from jobrunner.sync.vocabulary import Reason
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What collecting one attempt needs: its run folder, and the two processes that read what it wrote."""
+
+    folder: RunFolder
+    collector: Collector
+    checker: Checker
+
+    def stop(self) -> None:
+        """End both processes."""
+        self.collector.stop()
+        self.checker.stop()
 
 
 class Results:
@@ -28,6 +47,7 @@ class Results:
         self._executor = executor
         self._launcher = launcher
         self._backend = backend
+        self._ready: dict[tuple[str, int], Ready] = {}
 
     def current_run(self, attempt: Attempt, need: str) -> RunRecord:
         """The run whose outputs a need of this attempt stands for.
@@ -57,6 +77,36 @@ class Results:
         except (FileNotFoundError, RecordBroken):
             return False
 
+    def get_ready(self, attempt: Attempt, run: ActionRun) -> None:
+        """Make what collecting will need, while the job runs; nothing of it is read. `forget` must follow.
+
+        What goes wrong here shows when the outputs are collected.
+        """
+        if attempt.key in self._ready:
+            return
+        try:
+            self._make_ready(attempt, run)
+        except (RunFinished, OSError) as problem:
+            log.info("not_ready", job=attempt.job_id, attempt=attempt.number, problem=str(problem))
+
+    def _make_ready(self, attempt: Attempt, run: ActionRun) -> Ready:
+        folder = RunFolder.create(self.areas.high, attempt.job_id, attempt.number)
+        checking_uid = checking_uid_of(attempt.facts["slot"])
+        ready = self._ready[attempt.key] = Ready(
+            folder,
+            Collector(self._launcher, run.uid, run.gid),
+            Checker(self._launcher, checking_uid, checking_uid),
+        )
+        ready.collector.begin()
+        ready.checker.begin()
+        return ready
+
+    def forget(self, attempt: Attempt) -> None:
+        """End the processes that were made for this attempt; nothing happens where there are none."""
+        ready = self._ready.pop(attempt.key, None)
+        if ready is not None:
+            ready.stop()
+
     def collect(self, attempt: Attempt, run: ActionRun, allowed: Callable[[], object]) -> None:
         """Fill and finish the attempt's run folder; a folder that is finished already is left as it is.
 
@@ -64,43 +114,45 @@ class Results:
         nothing in the workspace is read before. Raises Ended with outputs_missing or outputs_refused.
         """
         try:
-            folder = RunFolder.create(self.areas.high, attempt.job_id, attempt.number)
+            ready = self._ready.get(attempt.key) or self._make_ready(attempt, run)
         except RunFinished:
             return
-        checking_uid = checking_uid_of(attempt.facts["slot"])
-        checker = Checker(self._launcher, checking_uid, checking_uid)
         try:
-            # Its process gets ready while the collector works.
-            checker.begin()
-            with ThreadPoolExecutor(2) as beside:
-                coming = Coming()
-                log = beside.submit(self._save_log, folder, run)
-                report = beside.submit(
-                    check_files,
-                    coming,
-                    checker=checker,
-                    log=folder.log,
-                    log_name=f"metadata/{attempt.offer.action}.log",
-                    subject={
-                        "project": attempt.offer.project,
-                        "workspace": workspace_of(attempt),
-                        "job": attempt.job_id,
-                        "commit": attempt.offer.commit,
-                    },
-                )
-                with coming:
-                    collection = self._collected(attempt, run, folder, allowed, coming.put)
-                    log.result()
-                    _append(folder, collection.notes)
-        finally:
-            checker.stop()
+            self._fill(attempt, run, ready, allowed)
+        except BaseException:
+            # Whoever tries again begins with an empty folder and processes of its own.
+            self.forget(attempt)
+            raise
+
+    def _fill(self, attempt: Attempt, run: ActionRun, ready: Ready, allowed: Callable[[], object]) -> None:
+        folder = ready.folder
+        with ThreadPoolExecutor(2) as beside:
+            coming = Coming()
+            saved = beside.submit(self._save_log, folder, run)
+            report = beside.submit(
+                check_files,
+                coming,
+                checker=ready.checker,
+                log=folder.log,
+                log_name=f"metadata/{attempt.offer.action}.log",
+                subject={
+                    "project": attempt.offer.project,
+                    "workspace": workspace_of(attempt),
+                    "job": attempt.job_id,
+                    "commit": attempt.offer.commit,
+                },
+            )
+            with coming:
+                collection = self._collected(attempt, run, ready, allowed, coming.put)
+                saved.result()
+                _append(folder, collection.notes)
         folder.finish(_facts(attempt, Reason.COMPLETED), collection, report.result())
 
     def _collected(
         self,
         attempt: Attempt,
         run: ActionRun,
-        folder: RunFolder,
+        ready: Ready,
         allowed: Callable[[], object],
         kept: Callable[[CollectedFile], None],
     ) -> Collection:
@@ -111,10 +163,8 @@ class Results:
                 collection = collect(
                     root,
                     [(pattern, level) for pattern, level in facts["patterns"]],
-                    into=folder,
-                    launcher=self._launcher,
-                    uid=run.uid,
-                    gid=run.gid,
+                    into=ready.folder,
+                    collector=ready.collector,
                     inputs={row[0] for row in facts["inputs"]},
                     kept=kept,
                 )
@@ -132,6 +182,7 @@ class Results:
 
     def keep_failure(self, attempt: Attempt, run: ActionRun, outcome: Outcome) -> None:
         """Record an attempt without outputs: its log, with the reason at the end in plain words."""
+        self.forget(attempt)
         try:
             folder = RunFolder.create(self.areas.high, attempt.job_id, attempt.number)
         except RunFinished:

@@ -22,7 +22,7 @@ from jobrunner.pipeline import Action
 from jobrunner.pipeline.starting import image_name, output_folders
 from jobrunner.privacy.alike import shown
 from jobrunner.privacy.checking import Checker, Coming, check_files
-from jobrunner.privacy.collect import CollectorFailed, OutputsMissing, OutputsRefused, collect
+from jobrunner.privacy.collect import Collector, CollectorFailed, OutputsMissing, OutputsRefused, collect
 from jobrunner.privacy.disclosure.findings import Report
 from jobrunner.privacy.logs import log_tail
 from jobrunner.privacy.manifest import require_free
@@ -179,7 +179,9 @@ class _Attempt:
     def _collect(self, run: ActionRun, uid: int, gid: int) -> tuple[Collection, Report]:
         """As agent/results.py does it: collector and checks side by side."""
         checker = Checker(self._bench.launcher, self._bench.checking_user, self._bench.checking_user)
+        collector = Collector(self._bench.launcher, uid, gid)
         try:
+            collector.begin()
             checker.begin()
             with ThreadPoolExecutor(1) as beside:
                 coming = Coming()
@@ -193,22 +195,21 @@ class _Attempt:
                 )
                 with coming:
                     self._save_log(run)
-                    collection = self._collected(run, uid, gid, coming)
+                    collection = self._collected(run, collector, coming)
                     _append(self._folder, collection.notes)
             return collection, report.result()
         finally:
+            collector.stop()
             checker.stop()
 
-    def _collected(self, run: ActionRun, uid: int, gid: int, coming: Coming) -> Collection:
+    def _collected(self, run: ActionRun, collector: Collector, coming: Coming) -> Collection:
         try:
             with self._bench.executor.open_outputs(run) as root:
                 collection = collect(
                     root,
                     self._action.patterns(),
                     into=self._folder,
-                    launcher=self._bench.launcher,
-                    uid=uid,
-                    gid=gid,
+                    collector=collector,
                     inputs=self._inputs.keys(),
                     untouched=self._filled.untouched,
                     kept=coming.put,

@@ -109,7 +109,7 @@ def _requests(files: Iterable[CollectedFile], log: Path | None, log_name: str) -
 
 
 class Checker:
-    """Holds the worker that reads files, and starts another when it breaks. For one job.
+    """Holds the worker that reads files, and starts another when it breaks. For one job; `stop` ends it.
 
     `uid`, `gid`: the user to check as, which must be neither the agent's nor the job's; ignored without root.
     `source`: a rulebook in TOML, the default one without it. Raises rulebook.RulebookError.
@@ -130,6 +130,7 @@ class Checker:
         self.gid = gid
         self.limits = limits
         self.worker: ConfinedProcess | None = None
+        self._dismissed: list[ConfinedProcess] = []
 
     def begin(self) -> None:
         """Have the worker get ready while the caller does something else; what goes wrong shows later."""
@@ -139,18 +140,25 @@ class Checker:
             # The first file tries again, and is refused if that fails too.
             pass
 
-    def stop(self) -> None:
-        """End the worker. May be called again."""
+    def dismiss(self) -> None:
+        """End the worker without waiting until it has gone: `stop` does. May be called again."""
         if self.worker is not None:
-            self.worker.stop()
+            self.worker.kill()
+            self._dismissed.append(self.worker)
             self.worker = None
+
+    def stop(self) -> None:
+        """End the worker and wait until it has gone. May be called again."""
+        self.dismiss()
+        while self._dismissed:
+            self._dismissed.pop().stop()
 
     def reports(self, requests: Iterable[_Request]) -> list[FileReport]:
         """One report for each request, in order. The worker reads these files and no others."""
         try:
             return list(self._reports(requests))
         finally:
-            self.stop()
+            self.dismiss()
 
     def _reports(self, requests: Iterable[_Request]) -> Iterator[FileReport]:
         spent = 0.0  # waiting for the next file is no time of the checks

@@ -28,6 +28,7 @@ __all__ = [
     "CollectLimits",
     "CollectedFile",
     "Collection",
+    "Collector",
     "CollectorFailed",
     "OutputsMissing",
     "OutputsRefused",
@@ -36,23 +37,71 @@ __all__ = [
 ]
 
 
+class Collector:
+    """Holds the process that walks through what a job wrote. For one job; `stop` ends it.
+
+    `uid`, `gid`: the attempt's, which the process of `launcher` runs as; ignored without root.
+    """
+
+    def __init__(
+        self,
+        launcher: Launcher,
+        uid: int,
+        gid: int,
+        limits: CollectLimits = CollectLimits(),  # noqa: B008 (frozen)
+    ) -> None:
+        self._launcher = launcher
+        self._uid = uid
+        self._gid = gid
+        self.limits = limits
+        self._process: ConfinedProcess | None = None
+
+    def begin(self) -> None:
+        """Have the process get ready while the caller does something else; what goes wrong shows later."""
+        try:
+            self._launch()
+        except NotConfined:
+            # `confirmed` tries again.
+            pass
+
+    def confirmed(self) -> ConfinedProcess:
+        """The process, which has given up its rights. Raises NotConfined."""
+        process = self._launch()
+        process.confirm()
+        return process
+
+    def dismiss(self) -> None:
+        """End the process without waiting until it has gone: `stop` does. May be called again."""
+        if self._process is not None:
+            self._process.kill()
+
+    def stop(self) -> None:
+        """End the process and wait until it has gone. May be called again."""
+        if self._process is not None:
+            self._process.stop()
+            self._process = None
+
+    def _launch(self) -> ConfinedProcess:
+        if self._process is None:
+            self._process = ConfinedProcess(
+                self._launcher, "collector", [], uid=self._uid, gid=self._gid, timeout=self.limits.seconds
+            )
+        return self._process
+
+
 def collect(
     root_fd: int,
     patterns: Sequence[tuple[str, str]],
     *,
     into: RunFolder,
-    launcher: Launcher,
-    uid: int,
-    gid: int,
+    collector: Collector,
     inputs: AnyOf[str] = (),
     untouched: Mapping[str, Untouched] | None = None,
-    limits: CollectLimits = CollectLimits(),  # noqa: B008 (frozen)
     kept: Callable[[CollectedFile], None] = lambda _file: None,
 ) -> Collection:
     """Copy every file below `root_fd` that a pattern matches into the run folder `into`.
 
-    `patterns`: (pattern, level as in project.yaml). `uid`, `gid`: the attempt's, which the
-    walking process of `launcher` runs as; ignored without root.
+    `patterns`: (pattern, level as in project.yaml). `collector` serves once; its limits hold.
     `inputs`: paths of staged inputs; one that lies here was changed by the job and is refused if matched.
     `untouched`: for a work folder that is a copy and no overlay, what was put there; files that are still
     the same are no outputs.
@@ -67,11 +116,11 @@ def collect(
     wanted = PatternSet(list(levels))
     into.empty_files()
     conversation = Conversation(
-        root_fd, wanted, levels, into, frozenset(inputs), untouched or {}, limits, kept
+        root_fd, wanted, levels, into, frozenset(inputs), untouched or {}, collector.limits, kept
     )
     state = conversation.state
     try:
-        _converse(conversation, launcher, uid, gid)
+        _converse(conversation, collector)
         for path, other in names.collisions([file.path for file in state.files], ()):
             state.refused.append((path, f"its name collides with {shown(other)}"))
         if state.refused:
@@ -83,16 +132,10 @@ def collect(
         raise
 
 
-def _converse(conversation: Conversation, launcher: Launcher, uid: int, gid: int) -> None:
+def _converse(conversation: Conversation, collector: Collector) -> None:
     try:
-        collector = ConfinedProcess(
-            launcher, "collector", [], uid=uid, gid=gid, timeout=conversation.limits.seconds
-        )
-        try:
-            collector.confirm()
-            conversation.run(collector.connection)
-        finally:
-            collector.stop()
+        conversation.run(collector.confirmed().connection)
+        collector.dismiss()
     except (frames.BrokenConversation, NotConfined) as error:
         raise CollectorFailed(str(error)) from error
 

@@ -126,6 +126,7 @@ class ConfinedProcess:
         self._gid = gid
         self._own_network = own_network
         self._confirmed = False
+        self._killed = False
         self._stopped = False
         self.connection, theirs = socket.socketpair()
         self.connection.settimeout(timeout)
@@ -168,17 +169,25 @@ class ConfinedProcess:
             raise
         self._confirmed = True
 
+    def kill(self) -> None:
+        """Kill the process; `stop` waits until it has gone and must follow. May be called again."""
+        if self._killed:
+            return
+        self._killed = True
+        self.connection.close()
+        try:
+            signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # it had ended by itself
+
     def stop(self) -> None:
         """Kill the process and wait until it has gone. May be called again."""
         if self._stopped:
             return
         self._stopped = True
-        self.connection.close()
         try:
-            signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+            self.kill()
             self._has_ended(_LAUNCH_SECONDS)
-        except ProcessLookupError:
-            pass  # it had ended by itself
         finally:
             os.close(self._handle)
 

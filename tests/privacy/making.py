@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jobrunner.privacy.areas import Areas
 from jobrunner.privacy.checking import Checker, CheckLimits, check_files
-from jobrunner.privacy.collect import CollectLimits, collect
+from jobrunner.privacy.collect import CollectLimits, Collector, collect
 from jobrunner.privacy.confined_process import Launcher
 from jobrunner.privacy.disclosure.findings import Report
 from jobrunner.privacy.outputs import Collection
@@ -68,6 +68,16 @@ def facts(**changes: object) -> RunFacts:
     return RunFacts(**{**values, **changes})  # type: ignore[arg-type]
 
 
+@contextmanager
+def collector(uid: int = JOB_UID, limits: CollectLimits | None = None) -> Iterator[Collector]:
+    """The process that walks through one work folder."""
+    made = Collector(LAUNCHER, uid, uid, limits or CollectLimits())
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
 @dataclass
 class Site:
     """A high and a medium area in a temporary folder, and one work folder."""
@@ -107,17 +117,8 @@ class Site:
         inputs: Sequence[str] = (),
         limits: CollectLimits | None = None,
     ) -> Collection:
-        with opened(self.work) as fd:
-            return collect(
-                fd,
-                patterns,
-                into=into or self.folder(),
-                launcher=LAUNCHER,
-                uid=JOB_UID,
-                gid=JOB_UID,
-                inputs=inputs,
-                limits=limits or CollectLimits(),
-            )
+        with opened(self.work) as fd, collector(limits=limits) as walker:
+            return collect(fd, patterns, into=into or self.folder(), collector=walker, inputs=inputs)
 
     def run(
         self,

@@ -20,7 +20,7 @@ from jobrunner.privacy.collect import (
 )
 from jobrunner.privacy.confined_process import ConfinedProcess, Launcher
 from jobrunner.privacy.conversation import Conversation
-from tests.privacy.making import HIGH, IS_ROOT, JOB_UID, LAUNCHER, MODERATE, Site, opened
+from tests.privacy.making import HIGH, IS_ROOT, JOB_UID, MODERATE, Site, collector, opened
 
 pytestmark = pytest.mark.unit
 needs_root = pytest.mark.skipif(not IS_ROOT, reason="needs root to change the user")
@@ -79,16 +79,8 @@ def test_in_a_copy_what_is_untouched_is_no_output(site: Site) -> None:
         found = (site.work / name).stat()
         untouched[name] = Untouched(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
     (site.work / "edited.csv").write_text("by the job")
-    with opened(site.work) as fd:
-        collection = collect(
-            fd,
-            [("*.csv", HIGH)],
-            into=site.folder(),
-            launcher=LAUNCHER,
-            uid=JOB_UID,
-            gid=JOB_UID,
-            untouched=untouched,
-        )
+    with opened(site.work) as fd, collector() as walker:
+        collection = collect(fd, [("*.csv", HIGH)], into=site.folder(), collector=walker, untouched=untouched)
     assert [file.path for file in collection.files] == ["edited.csv", "new.csv"]
 
 
@@ -130,8 +122,8 @@ def test_the_collector_gives_up_every_right(site: Site) -> None:
 @needs_root
 def test_the_collector_never_runs_as_root(site: Site) -> None:
     site.write({"a.csv": "1"})
-    with opened(site.work) as fd, pytest.raises(CollectorFailed):
-        collect(fd, [("a.csv", HIGH)], into=site.folder(), launcher=LAUNCHER, uid=0, gid=0)
+    with opened(site.work) as fd, collector(uid=0) as walker, pytest.raises(CollectorFailed):
+        collect(fd, [("a.csv", HIGH)], into=site.folder(), collector=walker)
 
 
 class LyingCollector:
