@@ -70,7 +70,7 @@ def accept(shared: Shared, client: AgentClient, attempt: Attempt, slot: int) -> 
         return False
     lease = reply.lease
     if lease.token is None or lease.attempt < attempt.number:
-        journal.note(Reason.SITE_POLICY.value, "malformed", "A claim was answered without a usable lease.")
+        shared.complaints.unusable_lease(attempt, lease)
         return False
     event = shared.first_event(attempt.job_id, lease.attempt)
     try:
@@ -114,7 +114,7 @@ def _ask_for(shared: Shared, client: AgentClient, attempt: Attempt) -> ClaimRepl
             shared.journal.forget_claim(attempt.job_id, attempt.number)
             return None
         except BrokenReply as broken:
-            shared.take_broken_reply("claim", broken)
+            shared.complaints.broken_reply("claim", broken, attempt)
             return None
     return None
 

@@ -83,7 +83,7 @@ def _send(shared: Shared, client: AgentClient, batch: outbox.Batch) -> bool:
             return True
         return False
     except BrokenReply as broken:
-        shared.take_broken_reply("events", broken)
+        shared.complaints.broken_reply("events", broken, attempt)
         return False
     shared.contact.heard()
     sent = {event.event_id for event in batch.events}
@@ -91,6 +91,6 @@ def _send(shared: Shared, client: AgentClient, batch: outbox.Batch) -> bool:
     with journal.transaction() as connection:
         outbox.acknowledge(connection, acknowledged)
     shared.take_cancels(reply.cancels)
-    shared.desk.pause(reply.pause)
+    shared.take_pause(reply.pause)
     shared.desk.add(reply.offers)
     return len(acknowledged) == len(sent)

@@ -80,7 +80,7 @@ class Ending:
         try:
             reply = self._shared.new_client().poll(poll)
         except BrokenReply as broken:
-            self._shared.take_broken_reply("poll", broken)
+            self._shared.complaints.broken_reply("poll", broken)
         except (Rejected, Unanswered) as problem:
             # The next poll says it again.
             log.info("draining_not_told", problem=str(problem))

@@ -15,6 +15,7 @@ import structlog
 
 from jobrunner.agent import contact
 from jobrunner.agent.attempt_rows import Attempt, Step
+from jobrunner.agent.complaints import Complaints
 from jobrunner.agent.contact import Contact, Pause
 from jobrunner.agent.dispatch import Desk
 from jobrunner.agent.free_places import are_derived, free_places
@@ -58,6 +59,10 @@ class Shared:
     outbox_wake: threading.Event = field(default_factory=threading.Event)
     outbox_hurry: threading.Event = field(default_factory=threading.Event)
     contact: Contact = field(default_factory=Contact)
+    complaints: Complaints = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.complaints = Complaints(self.journal)
 
     def told(self, *, urgent: bool) -> None:
         """An event was put into the outbox. The end of a job is urgent: its answer brings the next one."""
@@ -69,6 +74,8 @@ class Shared:
         """The controller wants attempts to stop; each reply repeats the wish, so hearing it twice is fine."""
         for cancel in cancels:
             attempt = self.journal.get(cancel.job_id, cancel.attempt)
+            if attempt is None and not self.journal.attempts_of(cancel.job_id):
+                self.complaints.stray_cancel(cancel)
             if attempt is None or attempt.cancel is not None or attempt.step not in _STEPS_WITH_LEASE:
                 continue
             self.journal.wish_cancel(cancel.job_id, cancel.attempt, Reason.BY_REQUESTER)
@@ -81,13 +88,11 @@ class Shared:
         self.journal.supersede(job, number)
         self.stop_attempt(job, number)
 
-    def take_broken_reply(self, call: str, broken: BrokenReply) -> None:
-        """A reply that is no message of the protocol: nothing in it is acted on; the operator sees it."""
-        detail = "unknown_field" if broken.unknown_field else "malformed"
-        log.error("broken_reply", call=call, detail=detail, problem=str(broken))
-        self.journal.note(
-            Reason.SITE_POLICY.value, detail, f"The controller's answer to {call} was refused: {broken}."
-        )
+    def take_pause(self, paused: bool) -> None:
+        """The controller wants the site to start nothing new, or to go on."""
+        if paused != self.desk.paused:
+            log.info("paused" if paused else "unpaused", by="controller")
+        self.desk.pause(paused)
 
 
 def greet(shared: Shared, client: AgentClient) -> bool:
@@ -104,7 +109,7 @@ def greet(shared: Shared, client: AgentClient) -> bool:
         except Rejected as problem:
             log.error("controller_rejected", call="hello", problem=str(problem))
         except BrokenReply as broken:
-            shared.take_broken_reply("hello", broken)
+            shared.complaints.broken_reply("hello", broken)
         shared.finished.wait(pause.seconds())
     return False
 
@@ -137,12 +142,12 @@ def poll_loop(shared: Shared) -> None:
                 told = None
             continue
         except BrokenReply as broken:
-            shared.take_broken_reply("poll", broken)
+            shared.complaints.broken_reply("poll", broken)
             shared.finished.wait(pause.seconds())
             continue
         shared.contact.heard()
         shared.take_cancels(reply.cancels)
-        shared.desk.pause(reply.pause)
+        shared.take_pause(reply.pause)
         has_room = shared.desk.accepting and shared.desk.free() > 0
         shared.desk.put(reply.offers)
         shared.desk.wait_settled(5.0)
@@ -206,7 +211,7 @@ def _renew(shared: Shared, client: AgentClient, attempt: Attempt) -> bool:
             log.error("controller_rejected", call="renew", problem=str(problem))
         return True
     except BrokenReply as broken:
-        shared.take_broken_reply("renew", broken)
+        shared.complaints.broken_reply("renew", broken, attempt)
         return False
     shared.contact.heard()
     shared.take_cancels(reply.cancels)

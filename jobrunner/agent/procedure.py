@@ -24,6 +24,8 @@ from jobrunner.agent.attempt_values import (
 )
 from jobrunner.agent.derive import derive
 from jobrunner.agent.dispatch import Closed, Desk
+from jobrunner.agent.ended_before import refuse_ended
+from jobrunner.agent.first_look import check_offer, intake_end
 from jobrunner.agent.halts import refuse_while
 from jobrunner.agent.journal import Journal
 from jobrunner.agent.outcome import Ended, Outcome, end, is_incident
@@ -36,16 +38,7 @@ from jobrunner.agent.site_hook import SiteHook
 from jobrunner.agent.tries import is_hopeless, pause
 from jobrunner.executors.base import ActionRun, EngineError, Executor, Limits, SandboxRefused
 from jobrunner.privacy.runs import InputChanged, InputMissing, stage_inputs
-from jobrunner.study import (
-    GitRules,
-    IntakeError,
-    Stop,
-    Stopped,
-    check_branch,
-    check_commit,
-    extract,
-    parse_repository_url,
-)
+from jobrunner.study import GitRules, IntakeError, Stop, Stopped, extract
 from jobrunner.sync.vocabulary import ExitClass, Reason, Stage
 
 log = structlog.get_logger()
@@ -184,15 +177,8 @@ class Procedure:
 
     def _verify(self, attempt: Attempt) -> None:
         tools, offer = self._tools, attempt.offer
-        allowed = tools.site.policy.projects
-        if allowed and offer.project not in allowed:
-            raise end(Reason.SITE_POLICY, "unknown_project", f"Project {offer.project} is not in the policy.")
-        try:
-            parse_repository_url(offer.repo, tools.git_rules)
-            check_branch(offer.branch)
-            check_commit(offer.commit)
-        except IntakeError as error:
-            raise _intake_end(error) from error
+        refuse_ended(tools.journal, attempt)
+        check_offer(offer, tools.site.policy.projects, tools.git_rules)
         payload, digest = tools.approving.first(offer)
         if tools.hook is not None:
             tools.hook.ask(attempt, payload, digest, self._stops[attempt.key])
@@ -211,7 +197,7 @@ class Procedure:
             tree = extract(code, tools.site.cache / "trees", tools.git_rules, stop)
         except IntakeError as error:
             tools.pins.forget(offer)
-            raise _intake_end(error) from error
+            raise intake_end(error) from error
         if not tools.executor.image_present(derived.image_section.id):
             raise end(
                 Reason.INTERNAL_ERROR,
@@ -396,7 +382,3 @@ class Procedure:
 
     def _action_run(self, attempt: Attempt) -> ActionRun:
         return action_run(self._tools.site, self._tools.limits, attempt)
-
-
-def _intake_end(error: IntakeError) -> Ended:
-    return end(Reason(error.reason), error.detail, error.message)

@@ -173,6 +173,8 @@ class AgentClient:
                 body = _bounded_body(response, within_s=self._answer_s)
         except (requests.RequestException, OSError) as error:
             raise Unanswered(f"{self._base}/{name}: {type(error).__name__}: {error}"[:400]) from error
+        if 300 <= status < 400:
+            raise Unanswered(f"a redirect (status {status}), which is not followed")
         if kind != "application/json":
             raise Unanswered(f"status {status} and no JSON")
         if status == 200:

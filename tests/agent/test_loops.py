@@ -166,6 +166,27 @@ def test_another_error_to_a_renewal_stops_nothing(bench: Bench, code: str) -> No
     assert not found(bench, attempt.job_id).superseded
 
 
+@pytest.mark.parametrize(
+    ("answer", "detail"),
+    [
+        (
+            {"lease": {"attempt": 1, "seconds": 60, "token": None}, "cancels": [], "image": "x"},
+            "unknown_field",
+        ),
+        ({"lease": {"attempt": 1, "seconds": 59, "token": None}, "cancels": []}, "malformed"),
+    ],
+)
+def test_a_renewal_that_is_answered_by_no_message_is_an_incident_of_that_attempt(
+    bench: Bench, answer: dict[str, Any], detail: str
+) -> None:
+    attempt = running(bench, lease_s=1)
+    bench.controller.play("renew", replies.answer(answer))
+    bench.run(heartbeat_loop)
+    until(bench, lambda: bench.journal.incidents(1))
+    assert bench.journal.incidents(1)[0][1:5] == (*attempt.key, "site_policy", detail)
+    assert bench.stopped == []
+
+
 @pytest.mark.slow
 def test_a_cancel_that_comes_with_a_renewal_stops_the_attempt_once(bench: Bench) -> None:
     attempt = running(bench, lease_s=1)

@@ -7,15 +7,27 @@ import threading
 import time
 from collections.abc import Collection
 from contextlib import AbstractContextManager
-from typing import BinaryIO
+from pathlib import Path
+from typing import BinaryIO, Final
 
 from jobrunner.executors.base import ActionRun, EngineError, Exit, Found, Limits
 
+RECORD: Final = "engine.log"
+"""Beside the policy of an agent as a process: what its engine was asked for, a line for each."""
+TROUBLE: Final = "ENGINE_TROUBLE"
+"""Environment variable of such a process: what goes wrong with each log."""
+
 
 class IdleEngine:
-    """With `stuck` nothing ever ends, stopping least of all."""
+    """With `stuck` nothing ever ends, stopping least of all.
 
-    def __init__(self, *, stuck: bool = False) -> None:
+    What it is asked to make and to start is written to `record`, where there is one, before anything else.
+    With `trouble` a log cannot be had, for this reason.
+    """
+
+    def __init__(self, record: Path | None = None, *, stuck: bool = False, trouble: str = "") -> None:
+        self._trouble = trouble
+        self._record = record
         self._stuck = stuck
         self._stopped: dict[str, threading.Event] = {}
         self._lock = threading.Lock()
@@ -23,6 +35,11 @@ class IdleEngine:
     def _event(self, run: ActionRun) -> threading.Event:
         with self._lock:
             return self._stopped.setdefault(run.name, threading.Event())
+
+    def _write(self, word: str, run: ActionRun) -> None:
+        if self._record is not None:
+            with self._record.open("a") as record:
+                record.write(f"{word} {run.name}\n")
 
     def image_present(self, image_id: str) -> bool:
         return image_id.startswith("sha256:")
@@ -34,9 +51,11 @@ class IdleEngine:
         return "idle"
 
     def prepare(self, run: ActionRun) -> None:
+        self._write("make", run)
         self._event(run)
 
     def start(self, run: ActionRun) -> None:
+        self._write("start", run)
         self._event(run)
 
     def wait(self, run: ActionRun, deadline_s: float | None = None) -> Exit:
@@ -52,7 +71,9 @@ class IdleEngine:
         self._event(run).set()
 
     def save_log(self, run: ActionRun, destination: BinaryIO | int, limit: int = 0) -> None:
-        del run, destination, limit
+        del destination, limit
+        if self._trouble:
+            raise EngineError(f"no log of {run.name}: {self._trouble}")
 
     def open_outputs(self, run: ActionRun) -> AbstractContextManager[int]:
         raise EngineError(f"{run.name} wrote nothing")

@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from jobrunner.agent.attempt_rows import Attempt
 from jobrunner.agent.journal import Journal
+from tests.evil_controller.idle_engine import RECORD
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,6 +30,17 @@ class RunningAgent:
     def journal(self) -> Journal:
         """The journal, read beside the running agent."""
         return Journal(self._state / "agent.db")
+
+    @property
+    def policy(self) -> Path:
+        """Its policy file."""
+        return self._state.parent / "agent.toml"
+
+    @property
+    def containers(self) -> list[str]:
+        """What the idle engine was asked to make and to start, in order."""
+        record = self._state.parent / RECORD
+        return record.read_text().splitlines() if record.exists() else []
 
     @property
     def log(self) -> list[dict[str, Any]]:
@@ -73,14 +85,16 @@ class RunningAgent:
 
 
 @contextmanager
-def running_agent(policy: Path, *, engine: str = "idle") -> Iterator[RunningAgent]:
-    """The agent, ready for work; killed at the end if it still runs."""
+def running_agent(
+    policy: Path, *, engine: str = "idle", environment: Mapping[str, str] | None = None
+) -> Iterator[RunningAgent]:
+    """The agent, ready for work; killed at the end if it still runs. `environment` is beside the usual."""
     log = policy.parent / "agent.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.evil_controller.agent_process", str(policy), engine],
             cwd=ROOT,
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,

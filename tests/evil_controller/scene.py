@@ -115,18 +115,14 @@ def site_of(
     folder: Path, controller: EvilController, approver: Approver, study_url: str, **changes: Any
 ) -> Path:
     """A site that trusts the approver and may fetch the study, with four places unless `changes` say else."""
-    limits = {
+    usual = {
+        "controller__url": controller.url,
+        "git__allowed": [study_url.rsplit("/", 1)[0]],
+        "git__private_addresses": ["127.0.0.1"],
         "limits__slots": 4,
         "limits__cores": 0.25,
         "limits__memory_mib": 64,
         "limits__disk_mib": 64,
         "limits__inodes": 2000,
     }
-    return write_site(
-        folder,
-        signers=approver.line(),
-        controller__url=controller.url,
-        git__allowed=[study_url.rsplit("/", 1)[0]],
-        git__private_addresses=["127.0.0.1"],
-        **limits | changes,
-    )
+    return write_site(folder, signers=approver.line(), **usual | changes)

@@ -16,9 +16,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 from tests.evil_controller.honest import honest_answer
+
+_TLS_GREETING: Final = b"\x16\x03"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class EvilController:
 
     def __init__(self, *, tls: ssl.SSLContext | None = None, hold_s: float = 0.2) -> None:
         self._tls = tls
+        self._own = tls
         self._hold_s = hold_s
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._changed = threading.Condition()
@@ -66,6 +69,14 @@ class EvilController:
         self._sockets: list[socket.socket] = []
         self._over = threading.Event()
 
+    def speak(self, tls: ssl.SSLContext | None) -> None:
+        """From now on speak so with whoever connects. A greeting of TLS may get an answer in plain HTTP."""
+        self._tls = tls
+
+    def speak_as_before(self) -> None:
+        """Speak as it was said at the beginning."""
+        self._tls = self._own
+
     @property
     def port(self) -> int:
         """Where it listens."""
@@ -74,7 +85,7 @@ class EvilController:
     @property
     def url(self) -> str:
         """Its address."""
-        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+        return f"{'https' if self._own else 'http'}://127.0.0.1:{self.port}"
 
     @property
     def received(self) -> bytes:
@@ -149,6 +160,9 @@ class EvilController:
         while b"\r\n\r\n" not in data:
             data += (more := self._receive(line))
             if not more:
+                return None
+            if data.startswith(_TLS_GREETING):
+                line.sendall(http_answer(200, honest_answer("hello", b"{}")[1]))
                 return None
         head, _, data = data.partition(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")
