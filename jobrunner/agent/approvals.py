@@ -9,11 +9,12 @@ import os
 import re
 import subprocess
 import time
-from typing import Final, TypeVar
+from pathlib import Path
+from typing import Final, Protocol, TypeVar
 
 from jobrunner.agent.outcome import end
 from jobrunner.agent.policy import PolicyProblem, Site, check_private
-from jobrunner.sync.approvals import NAMESPACE, Payload, read_envelope
+from jobrunner.sync.approvals import NAMESPACE, Envelope, Payload, read_envelope
 from jobrunner.sync.messages import Malformed, Offer
 from jobrunner.sync.vocabulary import Reason
 
@@ -30,7 +31,17 @@ _HAS_DATES: Final = re.compile(rb"valid-", re.IGNORECASE)
 _DATE_OPTION: Final = re.compile(r'valid-(after|before)="[0-9]{8}([0-9]{4}([0-9]{2})?)?Z"')
 
 
-def check_signers_file(site: Site) -> None:
+class SignerFiles(Protocol):
+    """Whose signatures count, and whose do no more: a site, or the same two files anywhere else."""
+
+    @property
+    def allowed_signers(self) -> Path: ...
+
+    @property
+    def revoked(self) -> Path | None: ...
+
+
+def check_signers_file(site: SignerFiles) -> None:
     """Raise PolicyProblem unless the file of allowed signers is safe and every line means what it seems to.
 
     ssh-keygen takes a line without `namespaces=` for every purpose, and a date without Z as local time; its
@@ -91,21 +102,9 @@ def check_approval(
     """
     if offer.approval is None:
         raise end(Reason.APPROVAL_MISSING, "", f"No approval came with project {offer.project}.")
-    try:
-        envelope, payload = read_envelope(offer.approval)
-    except Malformed as error:
-        raise end(Reason.APPROVAL_INVALID, "malformed", f"The approval cannot be read: {error}.") from error
-    signers = _signers(envelope.payload, envelope.signatures, site)
-    if len(signers) < _threshold(site, dataset):
-        raise end(
-            Reason.APPROVAL_INVALID,
-            "threshold",
-            f"The approval has {len(signers)} valid signers; this site asks for more.",
-        )
-    if site.policy.backend not in payload.sites:
-        raise end(
-            Reason.SITE_POLICY, "wrong_site", f"The approval is for {', '.join(payload.sites)}, not us."
-        )
+    envelope, payload = check_form(offer.approval)
+    check_threshold(check_signatures(envelope, site), _threshold(site, dataset))
+    check_site(payload, site.policy.backend)
     field = payload.mismatch(
         project=offer.project,
         repo=offer.repo,
@@ -115,15 +114,61 @@ def check_approval(
     )
     if field is not None:
         raise end(Reason.APPROVAL_INVALID, "mismatch", f"The approval does not cover this {field}.")
+    check_date(payload, now)
+    check_serial(payload, highest_serial)
+    if dataset is not None:
+        _check_dataset(payload, site, dataset)
+    return payload, hashlib.sha256(offer.approval.encode("utf-8")).hexdigest()
+
+
+# --- the checks that need no offer; each raises Ended ---
+
+
+def check_form(text: str) -> tuple[Envelope, Payload]:
+    """Step 1: both layers of an approval, strict and canonical."""
+    try:
+        return read_envelope(text)
+    except Malformed as error:
+        raise end(Reason.APPROVAL_INVALID, "malformed", f"The approval cannot be read: {error}.") from error
+
+
+def check_signatures(envelope: Envelope, files: SignerFiles) -> tuple[str, ...]:
+    """Step 2: who made each signature, in their order."""
+    payload = envelope.payload.encode("utf-8")
+    return tuple(_signer(payload, signature.encode("utf-8"), files) for signature in envelope.signatures)
+
+
+def check_threshold(signers: tuple[str, ...], threshold: int) -> None:
+    """Step 3: people count, not signatures."""
+    people = len(set(signers))
+    if people < threshold:
+        raise end(
+            Reason.APPROVAL_INVALID,
+            "threshold",
+            f"The approval has {people} valid signers; this site asks for {threshold}.",
+        )
+
+
+def check_site(payload: Payload, backend: str) -> None:
+    """The part of step 4 that is about the site itself."""
+    if backend not in payload.sites:
+        raise end(
+            Reason.SITE_POLICY, "wrong_site", f"The approval is for {', '.join(payload.sites)}, not us."
+        )
+
+
+def check_date(payload: Payload, now: int) -> None:
+    """Step 5."""
     if now < payload.not_before:
         raise end(Reason.APPROVAL_EXPIRED, "not_yet", "The approval is not in force yet.")
     if now >= payload.not_after:
         raise end(Reason.APPROVAL_EXPIRED, "expired", "The approval has run out; ask the data controller.")
+
+
+def check_serial(payload: Payload, highest_serial: int) -> None:
+    """Step 6: `highest_serial` is that of any approval of the project which was seen before."""
     if payload.serial < highest_serial:
         raise end(Reason.APPROVAL_INVALID, "superseded", "A newer approval of this project was seen before.")
-    if dataset is not None:
-        _check_dataset(payload, site, dataset)
-    return payload, hashlib.sha256(offer.approval.encode("utf-8")).hexdigest()
 
 
 def _threshold(site: Site, dataset: str | None) -> int:
@@ -145,11 +190,7 @@ def _check_dataset(payload: Payload, site: Site, dataset: str) -> None:
         raise end(Reason.DATABASE_NOT_ALLOWED, "dataset", f"This site has no dataset {dataset} any more.")
 
 
-def _signers(payload: str, signatures: tuple[str, ...], site: Site) -> set[str]:
-    return {_signer(payload.encode("utf-8"), signature.encode("utf-8"), site) for signature in signatures}
-
-
-def _signer(payload: bytes, signature: bytes, site: Site) -> str:
+def _signer(payload: bytes, signature: bytes, site: SignerFiles) -> str:
     """Name of the allowed signer who made this signature; raises Ended when there is none.
 
     The three looks of one short job are one run of ssh-keygen, unless the site's files change between them.
@@ -166,7 +207,7 @@ def _signer(payload: bytes, signature: bytes, site: Site) -> str:
     return name
 
 
-def _question(payload: bytes, signature: bytes, site: Site) -> bytes | None:
+def _question(payload: bytes, signature: bytes, site: SignerFiles) -> bytes | None:
     """Digest of all that the answer hangs on: approval, signature, allowed keys, revoked keys.
 
     None when it hangs on the time as well, since a key has a date, and when a file cannot be read; then
@@ -189,7 +230,7 @@ def _seconds() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def _verified(payload: bytes, signature: bytes, site: Site) -> str:
+def _verified(payload: bytes, signature: bytes, site: SignerFiles) -> str:
     handle = os.memfd_create("signature")
     try:
         os.write(handle, signature)
@@ -224,7 +265,7 @@ def _remember(memory: dict[bytes, V], key: bytes, value: V) -> None:
     memory[key] = value
 
 
-def _principal(place: str, handle: int, site: Site) -> str:
+def _principal(place: str, handle: int, site: SignerFiles) -> str:
     found = _ssh_keygen(["find-principals", "-s", place, "-f", str(site.allowed_signers)], handle, b"")
     names = found.stdout.decode("utf-8", "replace").split()
     if found.returncode != 0 or not names or _PRINCIPAL.fullmatch(names[0]) is None:

@@ -39,8 +39,6 @@ LIMITS: Final = Limits(
     shm=2 * MIB, tmp=4 * MIB, tmp_inodes=256, open_files=128, log_bytes=64 * KIB, stop_s=1,
 )  # fmt: skip
 _TOO_MUCH_MIB: Final = 256
-# No slot has the last users of the pool.
-_UIDS: Final = (JOB_UIDS[-1], JOB_UIDS[-2])
 _REPORT_LIMIT: Final = 16 * KIB
 _NO_PERL: Final = 127
 
@@ -70,7 +68,24 @@ class Verdict:
         return f"The sandbox of runtime {self.runtime} cannot be trusted here: {what}."
 
 
-class _NoPerl(Exception):
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """Where a canary runs, so that two at once do not meet: whose containers they are, its tree, its users.
+
+    No slot has the last users of the pool.
+    """
+
+    agent_id: str
+    tree: Path
+    uids: tuple[int, int]
+
+
+def own_grounds(site: Site) -> Grounds:
+    """Those of the agent itself."""
+    return Grounds(site.policy.backend, site.cache / "canary", (JOB_UIDS[-1], JOB_UIDS[-2]))
+
+
+class NoPerl(Exception):
     """The image has no program that could run the probe."""
 
 
@@ -88,32 +103,43 @@ def examine(site: Site, executor: Executor) -> Verdict:
     runtime = site.policy.sandbox.runtime
     try:
         images = candidates(site, executor)
-        for image_id in images:
-            try:
-                tried = _try_walls(site, executor, image_id, runtime)
-            except _NoPerl:
-                continue
-            return Verdict(runtime, image_id, clock.now(), tried)
-    except SandboxRefused as refused:
-        return Verdict(
-            runtime, "", clock.now(), (), f"the canary was refused by {refused.detail}: {refused.message}"
-        )
-    except (EngineError, OSError) as error:
+    except (SandboxRefused, EngineError) as error:
         return Verdict(runtime, "", clock.now(), (), f"the canary could not be run: {error}")
+    for image_id in images:
+        try:
+            return examine_in(image_id, site, executor, own_grounds(site))
+        except NoPerl:
+            continue
     why = "has perl, with which it is tried" if images else "of [images] is known to the engine"
     what_to_do = "load one, then say `jobrunner agent canary`"
     return Verdict(runtime, "", clock.now(), (), f"no image {why}; {what_to_do}")
 
 
-def _try_walls(site: Site, executor: Executor, image_id: str, runtime: str) -> tuple[Tried, ...]:
-    tree = _tree(site.cache / "canary")
+def examine_in(image_id: str, site: Site, executor: Executor, grounds: Grounds) -> Verdict:
+    """Try the sandbox with one image. Raises NoPerl when that cannot run the probe."""
+    runtime = site.policy.sandbox.runtime
+    try:
+        tried = _try_walls(executor, image_id, runtime, grounds)
+    except SandboxRefused as refused:
+        problem = f"the canary was refused by {refused.detail}: {refused.message}"
+        return Verdict(runtime, image_id, clock.now(), (), problem)
+    except (EngineError, OSError) as error:
+        return Verdict(runtime, image_id, clock.now(), (), f"the canary could not be run: {error}")
+    return Verdict(runtime, image_id, clock.now(), tried)
+
+
+def _try_walls(executor: Executor, image_id: str, runtime: str, grounds: Grounds) -> tuple[Tried, ...]:
+    tree = _tree(grounds.tree)
     with _listening() as (name, heard), ThreadPoolExecutor(2) as both:
-        walls = _run(site, image_id, runtime, tree, _UIDS[0], ("walls", name))
-        memory = _run(site, image_id, runtime, tree, _UIDS[1], ("memory", str(_TOO_MUCH_MIB)))
+        walls = _run(grounds, image_id, runtime, grounds.uids[0], ("walls", name))
+        memory = _run(grounds, image_id, runtime, grounds.uids[1], ("memory", str(_TOO_MUCH_MIB)))
         report = both.submit(_walls, executor, walls)
         ended = both.submit(_ended, executor, memory)
         tried = [*judged(report.result(), walls), _memory(ended.result())]
-        tried.append(Tried("heard", "be heard by a listener of the host", not heard(), "silence"))
+        silent = not heard()
+        tried.append(
+            Tried("heard", "be heard by a listener of the host", silent, "silence" if silent else "a caller")
+        )
     given = (tree / "given.txt").read_bytes() == b"given\n"
     tried.append(
         Tried("tree", "change the tree that it was given", given, "unchanged" if given else "changed")
@@ -121,9 +147,9 @@ def _try_walls(site: Site, executor: Executor, image_id: str, runtime: str) -> t
     return tuple(tried)
 
 
-def _run(site: Site, image_id: str, runtime: str, tree: Path, uid: int, words: Sequence[str]) -> ActionRun:
+def _run(grounds: Grounds, image_id: str, runtime: str, uid: int, words: Sequence[str]) -> ActionRun:
     return ActionRun(
-        agent_id=site.policy.backend,
+        agent_id=grounds.agent_id,
         job_id=base64.b32encode(secrets.token_bytes(17)).decode("ascii")[:26].lower(),
         attempt=1,
         image_id=image_id,
@@ -131,7 +157,7 @@ def _run(site: Site, image_id: str, runtime: str, tree: Path, uid: int, words: S
         argv=(f"/workspace/{PROBE}", *words),
         uid=uid,
         gid=uid,
-        tree=tree,
+        tree=grounds.tree,
         folders=("out",),
         limits=LIMITS,
         runtime=runtime,
@@ -174,7 +200,7 @@ def _to_end(executor: Executor, run: ActionRun) -> Exit:
 
 def _require_ended(ended: Exit) -> None:
     if ended.status == _NO_PERL:
-        raise _NoPerl
+        raise NoPerl
     if ended.status or ended.out_of_time:
         raise EngineError(f"its probe ended with status {ended.status}")
 

@@ -77,6 +77,18 @@ sub reach {
     return $@ ? 0 : $error;    # silence means that there is a way
 }
 
+# Empty files that fit into a folder; it stops by itself.
+sub many {
+    my ($folder, $most) = @_;
+    my $files = 0;
+    while ($files < $most) {
+        last unless sysopen(my $file, "$folder/$files", O_WRONLY | O_CREAT);
+        $files++;
+    }
+    unlink("$folder/$_") for 0 .. $files - 1;
+    return $files;
+}
+
 sub walls {
     my ($abstract) = @_;
     $seen{folder} = ordinary();
@@ -125,14 +137,9 @@ sub walls {
     $seen{tmp_bytes} = fill('/tmp/fill', 16);
     $seen{shm_bytes} = fill('/dev/shm/fill', 16);
     $seen{disk_bytes} = fill('fill', 64);
+    $seen{tmp_files} = many('/tmp', 5000);
     mkdir('many');
-    my $files = 0;
-    while ($files < 20000) {
-        last unless sysopen(my $file, "many/$files", O_WRONLY | O_CREAT);
-        $files++;
-    }
-    $seen{files} = $files;
-    unlink("many/$_") for 0 .. $files - 1;
+    $seen{files} = many('many', 20000);
 
     my @children;
     while (@children < 100) {

@@ -32,13 +32,13 @@ def identity(images: Sequence[str], engine_version: str, runtime: str) -> dict[s
         "engine": engine_version,
         "kernel": f"{platform.release()} {platform.version()}",
         "runtime": runtime,
-        "profile": _profile_digest(runtime),
+        "profile": profile_digest(runtime),
         "probe": probe_digest(),
         "version": __version__,
     }
 
 
-def _profile_digest(runtime: str) -> str:
+def profile_digest(runtime: str) -> str:
     """Sha256 of the create call that the profile makes of one fixed run."""
     run = ActionRun(
         agent_id="canary", job_id="a" * 26, attempt=1, image_id=f"sha256:{'0' * 64}", entrypoint=("perl",),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from jobrunner.agent.attempt_rows import Attempt, Step
 from jobrunner.agent.attempt_values import is_database
@@ -20,9 +20,10 @@ _DOING = {
     Step.CLEAN_UP: "being cleaned up",
 }
 
+HALTED: Final = "halted"
 _MEANS = {
     "paused by the controller": "It starts nothing new; what runs goes on.",
-    "halted": "It starts nothing new; what runs goes on. This is why:",
+    HALTED: "It starts nothing new; what runs goes on. This is why:",
     "draining": "It starts nothing new, and ends when what runs has finished.",
     "aborting": "It starts nothing new, and ends what runs.",
 }
@@ -45,6 +46,8 @@ def running_value(attempt: Attempt, *, waits_for_database: bool) -> dict[str, An
 def overview_value(
     *,
     state: str,
+    policy: str,
+    version: str,
     started: int,
     answered: int | None,
     problem: str,
@@ -54,9 +57,15 @@ def overview_value(
     waiting_events: int,
     running: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
-    """Everything as JSON values; `state` is a plain word or two, `tried` what the canary found last."""
+    """Everything as JSON values.
+
+    `state` is a plain word or two, `policy` the digest of the policy file, `tried` what the canary found
+    last.
+    """
     return {
         "state": state,
+        "policy": policy,
+        "version": version,
         "started": started,
         "answered": answered,
         "problem": problem,

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from jobrunner import __version__
 from jobrunner.agent import clock
+from jobrunner.agent.agent_key import agent_key
 from jobrunner.agent.approvals import check_signers_file
 from jobrunner.agent.approving import Approving
 from jobrunner.agent.attempt_rows import Attempt, Step
@@ -29,9 +29,10 @@ from jobrunner.agent.fitness import Fitness
 from jobrunner.agent.folder_policy import check_folders
 from jobrunner.agent.journal import Journal
 from jobrunner.agent.loops import Shared, heartbeat_loop, keep_running, poll_loop
-from jobrunner.agent.overview import overview_value, running_value
+from jobrunner.agent.overview import HALTED, overview_value, running_value
 from jobrunner.agent.pins import Pins
 from jobrunner.agent.policy import PolicyProblem, Site, load_site
+from jobrunner.agent.private_folder import make_private
 from jobrunner.agent.procedure import Procedure, Tools
 from jobrunner.agent.report import Reporter
 from jobrunner.agent.results import Results
@@ -45,7 +46,6 @@ from jobrunner.study import GitRules, GitUnusable, Mirrors
 from jobrunner.sync import outbox
 from jobrunner.sync.client import AgentClient
 from jobrunner.sync.messages import PROTOCOL, Hello
-from jobrunner.sync.signing import KeyProblem, load_private_key
 from jobrunner.sync.vocabulary import Reason, Runtime, Stage
 
 log = structlog.get_logger()
@@ -69,7 +69,7 @@ class Agent:
         self._workers_changed = threading.Condition()
         self._launcher = Launcher()
         self._started = clock.now()
-        reporter = Reporter(_key(site), site.policy.time_grain_s)
+        reporter = Reporter(agent_key(site), site.policy.time_grain_s)
         endpoint = site.endpoint()
         git_rules = site.git_rules()
         approving = Approving(site, self._journal)
@@ -234,7 +234,7 @@ class Agent:
         if self._ending.draining:
             return "draining"
         if self._desk.halts:
-            return "halted"
+            return HALTED
         if self._desk.paused:
             return "paused by the controller"
         return "working"
@@ -245,6 +245,8 @@ class Agent:
             events = outbox.waiting(connection)
         return overview_value(
             state=self._state(),
+            policy=self._site.digest,
+            version=__version__,
             started=self._started,
             answered=self._shared.contact.answered,
             problem=self._shared.contact.problem,
@@ -301,13 +303,6 @@ def _hook(site: Site) -> SiteHook | None:
         raise PolicyProblem(f"hook.program: {site.hook} cannot be read; name the program.") from error
 
 
-def _key(site: Site) -> Ed25519PrivateKey:
-    try:
-        return load_private_key(site.agent_key)
-    except KeyProblem as error:
-        raise PolicyProblem(f"keys.agent_key_file: {error}") from error
-
-
 def _log_to_stderr() -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     structlog.configure(
@@ -321,14 +316,6 @@ def _log_to_stderr() -> None:
     )
 
 
-def _make_private(folder: Path, setting: str) -> None:
-    """Make a folder that only the agent's own user can look into; raises PolicyProblem if others can."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    info = folder.stat()
-    if info.st_uid != os.geteuid() or info.st_mode & 0o077:
-        raise PolicyProblem(f"{setting}: others can look into {folder}; chown it to root, chmod it to 0700.")
-
-
 def serve(policy_file: Path) -> int:
     """Check the site and run its agent. Raises PolicyProblem, JournalProblem or AlreadyRunning."""
     site = load_site(policy_file)
@@ -336,8 +323,8 @@ def serve(policy_file: Path) -> int:
     check_folders(site, policy_file)
     os.umask(0o022)
     for setting in ("high", "state", "cache"):
-        _make_private(getattr(site, setting), f"folders.{setting}")
-    _make_private(site.high / "staging", "folders.high")
+        make_private(getattr(site, setting), f"folders.{setting}")
+    make_private(site.high / "staging", "folders.high")
     site.medium.mkdir(parents=True, exist_ok=True, mode=0o750)
     lock = os.open(site.state / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
+from jobrunner.cli.attest import attest
 from jobrunner.cli.errors import Stop
 
 app = typer.Typer(help="The agent inside a data centre (for its admins).", no_args_is_help=True)
@@ -104,6 +105,9 @@ def run(policy: PolicyFile = POLICY) -> None:
     except (PolicyProblem, JournalProblem, AlreadyRunning) as error:
         raise Stop(f"the agent does not start: {error}") from error
     raise typer.Exit(status)
+
+
+app.command()(attest)
 
 
 @app.command()

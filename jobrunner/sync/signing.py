@@ -70,13 +70,14 @@ def sign_event(
 def signature_fits(public_key: str, event: Event) -> bool:
     """Whether the event carries a signature of the given public key (`ed25519:<base64>`)."""
     try:
-        _public(public_key).verify(base64.b64decode(event.signature), _bytes_to_sign(_fields(event)))
+        load_public_key(public_key).verify(base64.b64decode(event.signature), _bytes_to_sign(_fields(event)))
     except InvalidSignature:
         return False
     return True
 
 
-def _public(text: str) -> Ed25519PublicKey:
+def load_public_key(text: str) -> Ed25519PublicKey:
+    """The key in a text such as `jobrunner agent init` prints; raises KeyProblem."""
     if not text.startswith(_KEY_PREFIX):
         raise KeyProblem("A public key begins with `ed25519:`; copy all that `jobrunner agent init` printed.")
     try:
@@ -87,7 +88,7 @@ def _public(text: str) -> Ed25519PublicKey:
 
 def check_public_key(text: str) -> str:
     """The same text if it is a usable public key; raises KeyProblem otherwise."""
-    _public(text)
+    load_public_key(text)
     return text
 
 

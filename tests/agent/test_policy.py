@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from jobrunner.agent.policy import PolicyProblem, load_site
+from jobrunner.agent.policy import LimitsSection, PolicyProblem, load_site
+from jobrunner.executors.base import Limits
 from tests.agent.policies import IMAGE_ID, write_site
 
 pytestmark = pytest.mark.unit
@@ -22,15 +23,26 @@ def problem(place: Path) -> str:
 
 @pytest.mark.parametrize("mode", ["production", "dev", "test"])
 def test_a_good_policy_is_read(site_folder: Path, mode: str) -> None:
-    place = write_site(site_folder, mode=mode, limits__slots=3, limits__memory_mib=512, limits__cores=0.5)
+    place = write_site(site_folder, mode=mode)
     site = load_site(place)
     assert site.digest == hashlib.sha256(place.read_bytes()).hexdigest()
     assert (site.high, site.state) == (site_folder / "high", site_folder / "state")
     assert site.endpoint().url == "https://controller.example"
     assert site.endpoint().credential == "c" * 40
-    assert site.limits().memory == 512 * 2**20
-    assert site.limits().nano_cpus == 500_000_000
     assert site.policy.images["python:v2"].id == IMAGE_ID
+
+
+def test_every_limit_of_the_policy_is_one_of_the_sandbox(site_folder: Path) -> None:
+    limits = {
+        "slots": 3, "pids": 64, "memory_mib": 512, "cores": 0.5, "disk_mib": 64, "inodes": 2000,
+        "wall_clock_s": 60, "stop_s": 3,
+    }  # fmt: skip
+    site = load_site(write_site(site_folder, limits=limits))
+    assert set(limits) == set(LimitsSection.model_fields)
+    assert site.limits() == Limits(
+        pids=64, memory=512 * 2**20, nano_cpus=500_000_000, disk=64 * 2**20, inodes=2000, wall_clock_s=60,
+        stop_s=3,
+    )  # fmt: skip
 
 
 def test_absolute_paths_stay_as_they_are(site_folder: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobrunner.agent.clock import coarse
-from jobrunner.agent.outcome import Outcome, end
+from jobrunner.agent.outcome import DETAILS, Outcome, end
 from jobrunner.agent.report import Reporter
 from jobrunner.sync.messages import Event
 from jobrunner.sync.signing import public_key_text, signature_fits
@@ -82,9 +82,10 @@ def test_events_are_signed_and_each_has_its_own_id(stage: Stage) -> None:
     "reason", [reason for reasons in REASONS_OF_EXIT.values() for reason in sorted(reasons)]
 )
 def test_an_end_has_the_exit_class_of_its_reason(reason: Reason) -> None:
-    outcome = end(reason, "detail", "message").outcome
+    detail = min(DETAILS.get(reason) or [""])
+    outcome = end(reason, detail, "message").outcome
     assert reason in REASONS_OF_EXIT[outcome.exit_class]
-    assert (outcome.detail, outcome.message) == ("detail", "message")
+    assert (outcome.detail, outcome.message) == (detail, "message")
 
 
 @pytest.mark.parametrize("reason", [Reason.PREPARING, Reason.EXECUTING, Reason.COLLECTING])

@@ -106,6 +106,8 @@ def test_no_cancelled_job_is_an_incident() -> None:
 def test_a_number_reads_as_people_say_it() -> None:
     value = overview_value(
         state="paused by the controller",
+        policy="0" * 64,
+        version="1",
         started=0,
         answered=None,
         problem="",

@@ -26,7 +26,7 @@ from tests.agent.policies import write_site
 from tests.fixtures.engine_proxy import EngineProxy
 
 pytestmark = pytest.mark.docker
-pytest_plugins = ["tests.fixtures.engine"]
+pytest_plugins = ["tests.fixtures.engine", "tests.fixtures.runsc_engine"]
 
 SMALL: dict[str, Any] = {
     "limits__cores": 0.25, "limits__memory_mib": 64, "limits__disk_mib": 64, "limits__inodes": 2000,
@@ -48,11 +48,10 @@ def site(tmp_path: Path, python_v2_image: str) -> Make:
 
 
 @pytest.fixture
-def lying(engine: Any, tmp_path: Path) -> Iterator[tuple[DockerExecutor, Callable[..., None]]]:
-    """An executor, and `drop("PidsLimit", ...)`: the engine no longer does this, and says that it does."""
+def liar(engine: Any) -> Iterator[tuple[EngineProxy, Callable[..., None]]]:
+    """An engine, and `drop("PidsLimit", ...)`: it no longer does this, and says that it does."""
     del engine
     with EngineProxy() as proxy:
-        executor = DockerExecutor(tmp_path / "lying", engine_url=proxy.url)
         asked: dict[str, dict[str, Any]] = {}
 
         def drop(*options: str, **others: Any) -> None:
@@ -72,11 +71,23 @@ def lying(engine: Any, tmp_path: Path) -> Iterator[tuple[DockerExecutor, Callabl
             proxy.change_create = weaken
             proxy.change_answer["/json"] = pretend
 
-        yield executor, drop
+        yield proxy, drop
         proxy.change_create = None
         proxy.change_answer.clear()
-        executor.sweep("site-one", keep=())
-        executor.close()
+
+
+@pytest.fixture
+def lying(
+    liar: tuple[EngineProxy, Callable[..., None]], tmp_path: Path
+) -> Iterator[tuple[DockerExecutor, Callable[..., None]]]:
+    """An executor of that engine."""
+    proxy, drop = liar
+    executor = DockerExecutor(tmp_path / "lying", engine_url=proxy.url)
+    yield executor, drop
+    proxy.change_create = None
+    proxy.change_answer.clear()
+    executor.sweep("site-one", keep=())
+    executor.close()
 
 
 def test_S12_twin_the_sandbox_of_this_host_holds(executor: DockerExecutor, site: Make) -> None:
@@ -93,7 +104,7 @@ LIES = {
     "memory": (("Memory", "MemorySwap"), {}, {"memory"}),
     "files": (("Ulimits",), {}, {"open_files"}),
     "shm": (("ShmSize",), {}, {"shm_bytes"}),
-    "tmp": (("Tmpfs",), {"Tmpfs": {"/tmp": "rw,nosuid,nodev,size=512m"}}, {"tmp_bytes"}),
+    "tmp": (("Tmpfs",), {"Tmpfs": {"/tmp": "rw,nosuid,nodev,size=512m"}}, {"tmp_bytes", "tmp_files"}),
     "root": (("ReadonlyRootfs", "CapDrop"), {}, {"capabilities"}),
     "network": (("NetworkMode",), {"NetworkMode": "bridge"}, {"interfaces"}),
     "host_network": (("NetworkMode",), {"NetworkMode": "host"}, {"interfaces", "reach_abstract", "heard"}),
@@ -208,3 +219,46 @@ def test_S12_a_record_counts_in_mode_test_alone_and_for_exactly_this(
     assert canary_watch.try_sandbox(site(), executor, may_trust_record=True) == first
     monkeypatch.setattr(canary_watch, "examine", again)
     assert canary_watch.try_sandbox(site(), executor, may_trust_record=False).at >= first.at
+
+
+@pytest.fixture
+def beside_runsc(runsc_engine: tuple[str, str], tmp_path: Path) -> Iterator[DockerExecutor]:
+    """An executor of the engine that has runsc."""
+    executor = DockerExecutor(tmp_path / "second", engine_url=runsc_engine[0])
+    yield executor
+    executor.sweep("site-one", keep=())
+    executor.close()
+
+
+@pytest.fixture
+def site_of(runsc_engine: tuple[str, str], site: Make) -> Make:
+    """site_of("runsc") -> a site whose jobs that runtime would run."""
+    images = {"perl:v1": {"id": runsc_engine[1], "entrypoint": ["perl"]}}
+    return lambda runtime: site(images=images, sandbox__runtime=runtime)
+
+
+def test_S12_twin_runc_holds_on_the_engine_that_has_runsc(
+    beside_runsc: DockerExecutor, site_of: Make
+) -> None:
+    assert examine(site_of("runc"), beside_runsc).sentence == ""
+
+
+def test_S12_a_runsc_without_limits_is_refused_and_takes_nothing(
+    beside_runsc: DockerExecutor, site_of: Make
+) -> None:
+    agent = Agent(site_of("runsc"), beside_runsc)
+    assert agent._shared.hello.runtimes == (Runtime.RUNSC,)
+    agent._watch_sandbox()
+    agent._shared.finished.set()
+    assert not agent._desk.accepting
+    assert agent._shared.hello.runtimes == ()
+    ((_second, _job, _number, reason, detail, message),) = agent._journal.incidents(5)
+    assert (reason, detail) == ("site_policy", "runtime")
+    assert message.startswith(
+        "The sandbox of runtime runsc cannot be trusted here: these walls did not hold: "
+    )
+    assert "make more files in /tmp than the limit (5000)" in message
+    assert "start more processes than the limit (100)" in message
+    assert "take more memory than the limit (exit 0)" in message
+    assert beside_runsc.find("site-one") == []
+    structlog.reset_defaults()

@@ -185,11 +185,14 @@ def test_S04_no_core_file_and_twin(executor: DockerExecutor, canary: Canary, eng
 def test_S04_processor_time_is_limited(executor: DockerExecutor, canary: Canary) -> None:
     ended = run_to_end(executor, canary("spin", "2", limits=replace(SMALL, nano_cpus=100_000_000)))
     assert ended.json["cpu_ms"] < 0.2 * ended.json["wall_ms"]
+    assert ended.json["throttled"] > 0
 
 
 def test_S04_twin_more_processor_time(executor: DockerExecutor, canary: Canary, engine: Any) -> None:
     ended = run_weakened(engine, executor, canary("spin", "2"), {"NanoCpus": None})
-    assert ended.json["cpu_ms"] > 0.25 * ended.json["wall_ms"]
+    # How much it got depends on what else runs here; that nothing held it back does not.
+    assert ended.json["throttled"] == 0
+    assert ended.json["cpu_ms"] > 0
 
 
 @pytest.mark.parametrize("kind", ["lines", "line"])

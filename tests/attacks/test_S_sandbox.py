@@ -247,10 +247,25 @@ def test_S06_the_job_sees_nothing_of_the_agent(
     assert b"canary-token" not in ended.log
 
 
+def test_S06_arguments_of_others_do_not_show_and_twin(
+    executor: DockerExecutor, canary: Canary, engine: Any
+) -> None:
+    other = canary("sleep", "30", "a-word-of-another-job")
+    executor.prepare(other)
+    executor.start(other)
+    seen = run_to_end(executor, canary("arguments")).json["arguments"]
+    assert "/canary arguments" in seen
+    assert "a-word-of-another-job" not in seen
+    twin = run_weakened(engine, executor, canary("arguments"), {"PidMode": "host"})
+    assert "a-word-of-another-job" in twin.json["arguments"]
+
+
 def test_S06_the_job_is_an_unknown_user(executor: DockerExecutor, canary: Canary) -> None:
     run = canary("snapshot")
-    seen = run_to_end(executor, run).json
+    ended = run_to_end(executor, run)
+    seen = ended.json
     assert (seen["uid"], seen["euid"], seen["gid"]) == (run.uid, run.uid, run.gid)
+    assert status_field(ended, "Groups").split() == [str(run.gid)]
     assert 0 not in (seen["uid"], seen["gid"])
 
 
@@ -316,6 +331,17 @@ def test_S08_a_deaf_job_is_dead_in_time(executor: DockerExecutor, canary: Canary
         assert os.stat("alive", dir_fd=folder).st_size == size > 0
 
 
+def test_S08_what_a_job_leaves_behind_ends_with_it(executor: DockerExecutor, canary: Canary) -> None:
+    run = canary("leave", "50")
+    ended = run_to_end(executor, run)
+    assert (ended.exit.status, ended.json) == (0, {"state": "left"})
+    assert ended.exit.finished - ended.exit.started < 15
+    with executor.open_outputs(run) as folder:
+        size = os.stat("alive", dir_fd=folder).st_size
+        time.sleep(1.0)
+        assert os.stat("alive", dir_fd=folder).st_size == size > 0
+
+
 def test_S08_twin_a_polite_job_ends_at_once(executor: DockerExecutor, canary: Canary) -> None:
     run = canary("sleep", "50")
     executor.prepare(run)
@@ -348,3 +374,20 @@ def test_S10_one_uid_for_two_attempts_is_refused(
 
     executor.clean_up(first)
     assert run_to_end(executor, second).exit.status == 0
+
+
+def test_S10_attempts_cannot_signal_each_other_even_where_they_see_each_other(
+    executor: DockerExecutor, canary: Canary, engine: Any
+) -> None:
+    first = canary("sleep", "30")
+    executor.prepare(first)
+    executor.start(first)
+    neighbour = str(engine.inspect_container(first.name)["State"]["Pid"])
+    together = {"PidMode": "host"}
+    assert run_weakened(engine, executor, canary("kill", neighbour), together).json == {"kill": "EPERM"}
+    assert [found.running for found in executor.find(AGENT) if found.name == first.name] == [True]
+
+    # The twin has the first one's uid.
+    twin = run_weakened(engine, executor, canary("kill", neighbour), together, User=first.user)
+    assert twin.json == {"kill": "ok"}
+    assert executor.wait(first).status == 128 + signal.SIGKILL

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from django.test import Client
 
-from jobrunner.controller.feed.approval_facts import fingerprint
 from jobrunner.controller.feed.glossary import STATES, WAITS, glossary
 from jobrunner.controller.feed.templatetags.wording import SHAPES
 from jobrunner.controller.jobs.advice import NEXT, where_the_log_is
 from jobrunner.controller.jobs.transitions import FINAL, REASONS, State, Wait
 from jobrunner.controller.jobs.why import MEANING
 from jobrunner.sync.approvals import read_envelope
+from jobrunner.sync.ssh_signatures import signer_fingerprint
 from jobrunner.sync.vocabulary import Reason
 from tests.fixtures.controller_server import envelope
 from tests.fixtures.public_scene import sign
@@ -79,7 +79,7 @@ def test_a_fingerprint_is_that_of_the_key_as_ssh_keygen_prints_it(tmp_path: Path
     listed = subprocess.run(
         ["ssh-keygen", "-l", "-f", str(public)], capture_output=True, text=True, check=True
     ).stdout
-    assert fingerprint(signature) == listed.split()[1]
+    assert signer_fingerprint(signature) == listed.split()[1]
 
 
 @pytest.mark.parametrize(
@@ -94,4 +94,4 @@ def test_a_fingerprint_is_that_of_the_key_as_ssh_keygen_prints_it(tmp_path: Path
     ],
 )
 def test_what_is_no_signature_has_no_fingerprint(armoured: str) -> None:
-    assert fingerprint(armoured) == ""
+    assert signer_fingerprint(armoured) == ""

@@ -1,7 +1,8 @@
 """The commands that a page shows, in their order, and what the page says that they print.
 
-A fenced block without a language holds commands, one a line; a block `output` holds what the command before
-it prints. A span of code in a sentence is a command if it begins with one of PROGRAMS and a space.
+A fenced block without a language holds commands, one a line, a longer one with a backslash at its breaks; a
+block `output` holds what the command before it prints. A span of code in a sentence is a command if it begins
+with one of PROGRAMS and a space.
 """
 
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 PROGRAMS = ("jobrunner", "pip", "docker", "git", "make", "sh", "python", "python3", "sed", "cat", "curl")
 
 _FENCE = re.compile(r"^```([a-z]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_GOES_ON = re.compile(r" \\\n *")
 _SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 
 
@@ -45,7 +47,8 @@ def _parts(page: str) -> Iterator[tuple[str, str]]:
         yield from _spans(page[end : fence.start()])
         language, content = fence.groups()
         if language == "":
-            yield from (("command", line) for line in content.splitlines() if line.strip())
+            whole = _GOES_ON.sub(" ", content)
+            yield from (("command", line) for line in whole.splitlines() if line.strip())
         elif language == "output":
             yield "prints", content
         end = fence.end()

@@ -3,9 +3,6 @@
 Whether a signature counts is judged inside the data centre. Here it is only read, so that people can compare.
 """
 
-import base64
-import binascii
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,10 +10,8 @@ from typing import Final
 
 from jobrunner.controller.projects.models import Approval, Project
 from jobrunner.sync.approvals import read_envelope
+from jobrunner.sync.ssh_signatures import signer_fingerprint
 
-_BEGIN: Final = "-----BEGIN SSH SIGNATURE-----"
-_END: Final = "-----END SSH SIGNATURE-----"
-_MAGIC: Final = b"SSHSIG\x00\x00\x00\x01"
 _SHOWN: Final = 20
 # The last second that a date can be written for; approvals count further than that.
 _LAST_SECOND: Final = int(datetime.max.replace(tzinfo=UTC).timestamp()) - 1
@@ -70,23 +65,6 @@ def approval_for(project: Project, backend: str, *, at: datetime, now: datetime)
     return None if row is None else _facts(row, now, _replaced_sites(row, backend))
 
 
-def fingerprint(armoured: str) -> str:
-    """The key that made a signature of `ssh-keygen -Y sign`, as SHA256:...; "" when it cannot be read."""
-    text = "".join(armoured.split("\n"))
-    if not text.startswith(_BEGIN) or not text.endswith(_END):
-        return ""
-    try:
-        blob = base64.b64decode(text[len(_BEGIN) : -len(_END)], validate=True)
-    except (binascii.Error, ValueError):
-        return ""
-    start = len(_MAGIC) + 4
-    size = int.from_bytes(blob[len(_MAGIC) : start], "big")
-    if not blob.startswith(_MAGIC) or not 0 < size <= len(blob) - start:
-        return ""
-    key = hashlib.sha256(blob[start : start + size]).digest()
-    return "SHA256:" + base64.b64encode(key).decode().rstrip("=")
-
-
 def _replaced_sites(row: Approval, backend: str) -> set[str]:
     newer = Approval.objects.filter(project=row.project_id, sites__backend=backend, serial__gt=row.serial)
     return {backend} if newer.exists() else set()
@@ -108,7 +86,7 @@ def _facts(row: Approval, now: datetime, replaced: Iterable[str]) -> ApprovalFac
         not_before=_moment(payload.not_before),
         not_after=_moment(payload.not_after),
         received_at=row.received_at,
-        signers=tuple(fingerprint(signature) for signature in envelope.signatures),
+        signers=tuple(signer_fingerprint(signature) for signature in envelope.signatures),
         standing=_standing(payload.not_before, payload.not_after, payload.sites, now, replaced),
     )
 

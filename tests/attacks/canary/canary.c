@@ -334,9 +334,11 @@ static int files(const char *folder, long wanted) {
 static int sparse(const char *path) {
     signal(SIGXFSZ, SIG_IGN);
     int fd = open(path, O_WRONLY | O_CREAT, 0600);
-    outcome("truncate", ftruncate(fd, 1L << 40));
-    outcome("write_far", pwrite(fd, "x", 1, (1L << 40) - 1));
-    return finish(0);
+    int grown = ftruncate(fd, 1L << 40);
+    outcome("truncate", grown);
+    ssize_t wrote = pwrite(fd, "x", 1, (1L << 40) - 1);
+    outcome("write_far", wrote);
+    return finish(grown < 0 || wrote < 0 ? 3 : 0);
 }
 
 static int descriptors(long wanted) {
@@ -354,8 +356,9 @@ static int descriptors(long wanted) {
 
 static int queues(void) {
     struct mq_attr attributes = {.mq_maxmsg = 10, .mq_msgsize = 8192};
-    outcome("open", mq_open("/canary", O_CREAT | O_RDWR, 0600, &attributes));
-    return finish(0);
+    mqd_t queue = mq_open("/canary", O_CREAT | O_RDWR, 0600, &attributes);
+    outcome("open", queue);
+    return finish(queue < 0 ? 3 : 0);
 }
 
 static int core(void) {
@@ -366,6 +369,22 @@ static int core(void) {
     if (chdir("/workspace") == 0)
         abort();
     return 1;
+}
+
+/* How often the kernel held this container back for its quota; -1 where it does not say. */
+static long throttled(void) {
+    static const char *places[] = {"/sys/fs/cgroup/cpu/cpu.stat", "/sys/fs/cgroup/cpu,cpuacct/cpu.stat",
+                                   "/sys/fs/cgroup/cpu.stat"};
+    char line[256];
+    long times = -1;
+    for (size_t i = 0; i < sizeof places / sizeof *places && times < 0; i++) {
+        FILE *file = fopen(places[i], "r");
+        while (file && fgets(line, sizeof line, file))
+            sscanf(line, "nr_throttled %ld", &times);
+        if (file)
+            fclose(file);
+    }
+    return times;
 }
 
 static int spin(long seconds) {
@@ -393,6 +412,7 @@ static int spin(long seconds) {
     }
     number("cpu_ms", cpu);
     number("wall_ms", seconds * 1000);
+    number("throttled", throttled());
     return finish(0);
 }
 
@@ -429,6 +449,94 @@ static int stubborn(long seconds) {
     finish(0);
     sleep((unsigned)least(seconds, MOST_SECONDS));
     return 0;
+}
+
+/* End well, and leave a deaf child behind that has stdout open. */
+static int leave(long seconds) {
+    signal(SIGTERM, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    if (fork() == 0) {
+        setsid();
+        if (fork() == 0)
+            for (long i = 0; i < least(seconds, MOST_SECONDS) * 10; i++) {
+                int fd = open("/workspace/alive", O_WRONLY | O_CREAT | O_APPEND, 0600);
+                if (fd < 0 || write(fd, ".", 1) < 0)
+                    _exit(1);
+                close(fd);
+                usleep(100000);
+            }
+        _exit(0);
+    }
+    sleep(1);
+    string("state", "left");
+    return finish(0);
+}
+
+static long nanoseconds(clockid_t clock) {
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return now.tv_sec * 1000000000L + now.tv_nsec;
+}
+
+/* Another attack again and again for a while; the status of the last one that failed. */
+static int again(long seconds, char **words) {
+    long end = nanoseconds(CLOCK_MONOTONIC) + least(seconds, MOST_SECONDS) * 1000000000L;
+    int status, result = 0;
+    do {
+        pid_t child = fork();
+        if (child == 0) {
+            execv("/proc/self/exe", words);
+            _exit(127);
+        }
+        waitpid(child, &status, 0);
+        if (status)
+            result = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    } while (nanoseconds(CLOCK_MONOTONIC) < end);
+    return result;
+}
+
+/* No attack but its neighbour: rounds of 7 ms asleep, 3 ms of processor time and one line in a file, which
+ * says when the round began and how long it took, both in nanoseconds. */
+static int steady(long seconds, const char *path) {
+    struct timespec nap = {0, 7000000};
+    long end = nanoseconds(CLOCK_MONOTONIC) + least(seconds, MOST_SECONDS) * 1000000000L;
+    FILE *file = fopen(path, "w");
+    if (!file)
+        return 1;
+    setvbuf(file, NULL, _IOLBF, 4096);
+    fprintf(file, "began,took\n");
+    for (long began = 0; began < end;) {
+        long at = nanoseconds(CLOCK_REALTIME);
+        began = nanoseconds(CLOCK_MONOTONIC);
+        nanosleep(&nap, NULL);
+        for (long used = nanoseconds(CLOCK_PROCESS_CPUTIME_ID), now = used; now - used < 3000000;)
+            now = nanoseconds(CLOCK_PROCESS_CPUTIME_ID);
+        if (fprintf(file, "%ld,%ld\n", at, nanoseconds(CLOCK_MONOTONIC) - began) < 0)
+            return 1;
+    }
+    return fclose(file) ? 1 : 0;
+}
+
+/* The arguments of every process that can be seen. */
+static int arguments(void) {
+    static char all[1 << 20];
+    char path[64], words[4096];
+    DIR *proc = opendir("/proc");
+    for (struct dirent *entry = proc ? readdir(proc) : NULL; entry; entry = readdir(proc)) {
+        if (entry->d_name[0] < '0' || entry->d_name[0] > '9')
+            continue;
+        snprintf(path, sizeof path, "/proc/%.16s/cmdline", entry->d_name);
+        int fd = open(path, O_RDONLY);
+        ssize_t got = fd < 0 ? 0 : read(fd, words, sizeof words - 2);
+        close(fd);
+        for (ssize_t i = 0; i < got; i++)
+            words[i] = words[i] ? words[i] : ' ';
+        words[got < 0 ? 0 : got] = 0;
+        if (strlen(all) + strlen(words) + 2 < sizeof all)
+            strcat(strcat(all, words), "\n");
+    }
+    string("arguments", all);
+    return finish(0);
 }
 
 /* Calls and files that no job needs. */
@@ -623,6 +731,10 @@ int main(int count, char **words) {
     if (!strcmp(attack, "lines")) return chatter(atol(one), 1);
     if (!strcmp(attack, "line")) return chatter(atol(one), 0);
     if (!strcmp(attack, "stubborn")) return stubborn(atol(one));
+    if (!strcmp(attack, "leave")) return leave(atol(one));
+    if (!strcmp(attack, "again")) return again(atol(one), words + 2);
+    if (!strcmp(attack, "steady")) return steady(atol(one), two);
+    if (!strcmp(attack, "arguments")) return arguments();
     if (!strcmp(attack, "escape")) return escape(count - 2, words + 2);
     if (!strcmp(attack, "put")) return put(one, two);
     if (!strcmp(attack, "hold")) return hold(count - 2, words + 2);
