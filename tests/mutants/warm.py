@@ -19,9 +19,8 @@ from typing import Final
 _OF_OTHERS: Final = (
     "pytest", "_pytest.junitxml", "_hypothesis_pytestplugin", "hypothesis.strategies",
     "hypothesis.stateful", "pytest_timeout", "pytest_django.plugin", "schemathesis.pytest.plugin",
-    "schemathesis.reporting.html.writer",
-    "anyio.pytest_plugin", "xdist.plugin", "django.test", "django.db.models",
-    "django.db.backends.sqlite3.base", "pydantic", "docker", "requests", "yaml",
+    "schemathesis.reporting.html.writer", "anyio.pytest_plugin", "xdist.plugin", "django.test",
+    "django.db.models", "django.db.backends.sqlite3.base", "pydantic", "docker", "requests", "yaml",
     "cryptography.hazmat.primitives.asymmetric.ed25519", "cryptography.x509", "structlog", "typer",
     "rich.console", "git", "uvicorn", "psutil", "rfc8785", "duckdb", "sqlite3", "http.server",
     "concurrent.futures.thread", "asyncio", "multiprocessing", "xml.etree.ElementTree",
