@@ -98,6 +98,7 @@ _LIMITS: Final[Mapping[str, int]] = {
     "files": LIMITS.inodes,
     "processes": LIMITS.pids,
     "tmp_bytes": LIMITS.tmp,
+    "tmp_files": LIMITS.tmp_inodes,
     "shm_bytes": LIMITS.shm,
     "disk_bytes": LIMITS.disk,
 }

@@ -43,7 +43,7 @@ GROUPS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ),
     (
         "To take more than its share",
-        ("processes", "memory", "disk_bytes", "files", "tmp_bytes", "shm_bytes", "open_files"),
+        ("processes", "memory", "disk_bytes", "files", "tmp_bytes", "tmp_files", "shm_bytes", "open_files"),
     ),
 )  # fmt: skip
 """The order of the report; what is in none of them comes last."""

@@ -7,7 +7,7 @@ import pytest
 from jobrunner.agent.attempt_rows import Accepted, Attempt, Step
 from jobrunner.agent.ended_before import refuse_ended
 from jobrunner.agent.journal import Journal
-from jobrunner.agent.outcome import Ended, end
+from jobrunner.agent.outcome import DETAILS, Ended, end
 from jobrunner.sync.identity import job_id as job_id_of
 from jobrunner.sync.messages import Offer
 from jobrunner.sync.vocabulary import REASONS_OF_EXIT, ExitClass, Reason, Stage
@@ -39,7 +39,8 @@ def accept(journal: Journal, made: Offer) -> Attempt:
 @pytest.mark.parametrize("reason", ENDS)
 def test_only_what_failed_here_or_never_ran_may_run_again(journal: Journal, reason: Reason) -> None:
     made = offer()
-    journal.advance(accept(journal, made), Step.DONE, outcome=end(reason).outcome)
+    detail = min(DETAILS.get(reason, {""}))
+    journal.advance(accept(journal, made), Step.DONE, outcome=end(reason, detail).outcome)
     again = accept(journal, made)
     if reason in AGAIN:
         refuse_ended(journal, again)
