@@ -118,6 +118,15 @@ def test_claims_go_on_only_when_it_is_tried_again_and_holds(engineer: Engineer) 
     assert engineer.tried == [True, False, False, False]
 
 
+def test_the_sandbox_is_tried_at_the_start_before_anything_can_be_claimed(engineer: Engineer) -> None:
+    engineer.found = verdict(1, memory=False)
+    engineer.agent._fitness.begin()
+    engineer.agent._fitness.end()
+    engineer.agent._shared.finished.set()
+    assert engineer.tried == [True]
+    assert Cause.CANARY in engineer.agent._desk.halts
+
+
 def test_a_canary_that_holds_ends_no_other_halt(engineer: Engineer) -> None:
     engineer.start()
     engineer.agent._fitness.distrust_engine("It made another container.")

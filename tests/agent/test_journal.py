@@ -417,6 +417,22 @@ def test_a_kill_at_any_moment_leaves_a_whole_state(journal: Journal, tmp_path: P
     assert [event.started for event in waiting(journal)][1:] == list(range(1, count + 1))
 
 
+def test_a_step_whose_event_cannot_be_queued_is_not_done(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt = accept(journal, offer())
+
+    def full(*_arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("jobrunner.sync.outbox.enqueue", full)
+    with pytest.raises(OSError, match="No space"):
+        journal.advance(attempt, Step.START, facts={"count": 1}, event=event_of(*attempt.key, 1))
+    found = journal.get(*attempt.key)
+    assert found is not None
+    assert (found.step, found.facts) == (attempt.step, attempt.facts)
+
+
 # --- other versions ---
 
 

@@ -1,8 +1,8 @@
 """The catalogue against the product's own lists (threats.md section 9).
 
-Every key of the sandbox profile, every reason and detail that an attempt can end with, and every cap on
-trees, outputs and runs is named by a protection. The lists come from the product, so that a new key, word or
-cap fails here until an entry names it.
+Every key of the sandbox profile, every setting of git, every reason and detail that an attempt can end with,
+and every cap on trees, outputs and runs is named by a protection. The lists come from the product, so that a
+new one fails here until an entry names it.
 """
 
 import re
@@ -17,6 +17,7 @@ from jobrunner.agent.outcome import DETAILS
 from jobrunner.executors.base import PROFILE
 from jobrunner.executors.base import Limits as RunLimits
 from jobrunner.privacy.outputs import CollectLimits
+from jobrunner.study.git_settings import local_environment, local_options
 from jobrunner.study.rules import Limits as GitLimits
 from jobrunner.sync.vocabulary import REASONS_OF_EXIT, ExitClass, Reason
 from tests.mutants import catalogue
@@ -77,6 +78,12 @@ def cap_names() -> Iterator[str]:
     yield from OTHER_CAPS
 
 
+def git_names() -> Iterator[str]:
+    """One for each setting and variable that every git gets; PATH only says where git's parts are."""
+    yield from (f"git:{option.partition('=')[0]}" for option in local_options()[1::2])
+    yield from (f"git:{name}" for name in local_environment() if name != "PATH")
+
+
 def named() -> set[str]:
     return {
         name
@@ -86,11 +93,11 @@ def named() -> set[str]:
     }
 
 
-WANTED: Final = {*profile_names(), *reason_names(), *cap_names()}
+WANTED: Final = {*profile_names(), *reason_names(), *cap_names(), *git_names()}
 
 
-@pytest.mark.parametrize("kind", ["profile", "reason", "cap"])
-def test_every_key_reason_and_cap_is_named_by_a_protection(kind: str) -> None:
+@pytest.mark.parametrize("kind", ["profile", "git", "reason", "cap"])
+def test_every_key_setting_reason_and_cap_is_named_by_a_protection(kind: str) -> None:
     missing = {name for name in WANTED - named() if name.startswith(f"{kind}:")} - set(NOT_YET)
     assert sorted(missing) == [], f"name each in `names` of an entry in {catalogue.PLACE}"
 

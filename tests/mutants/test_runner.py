@@ -109,6 +109,10 @@ def test_each_protection_gets_its_verdict(tree: Path) -> None:
     assert "**broken** (failed with the protection)" in done.stdout
     assert "3 protections: 1 killed, 1 survived, 1 broken" in done.stdout
     assert (tree / "jobrunner/wall.py").read_text() == PRODUCT
+    # What is known by now is counted without another run.
+    counted = run(tree, "--summary").stdout.splitlines()
+    assert "| Z01 | 3 | 1 | 1 | 1 |" in counted
+    assert counted[-3:-1] == ["survived: Z01-high", "broken: Z01-wrong"]
 
 
 def test_what_is_known_is_not_run_again_until_something_changes(tree: Path) -> None:

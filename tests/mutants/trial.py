@@ -63,7 +63,9 @@ class Trial:
         began = time.monotonic()
         known = bench.run(sorted(test.node for test in tests if test.file == file), _WHOLE_LIMIT_S)
         self._seconds[file] = time.monotonic() - began
-        return known
+        # A test that measures time may miss it once on a busy machine.
+        again = [node for node, outcome in known.items() if outcome != PASSED]
+        return known | bench.run(again, _WHOLE_LIMIT_S) if again else known
 
     def _try(self, bench: Workbench, protection: Protection) -> dict[str, str]:
         for change in protection.changes:

@@ -6,6 +6,7 @@ once at its end.
 """
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -18,8 +19,8 @@ from typing import Final
 _OF_OTHERS: Final = (
     "pytest", "_pytest.junitxml", "_hypothesis_pytestplugin", "hypothesis.strategies",
     "hypothesis.stateful", "pytest_timeout", "pytest_django.plugin", "schemathesis.pytest.plugin",
-    "anyio.pytest_plugin", "xdist.plugin", "django.test", "django.db.models",
-    "django.db.backends.sqlite3.base", "pydantic", "docker", "requests", "yaml",
+    "schemathesis.reporting.html.writer", "anyio.pytest_plugin", "xdist.plugin", "django.test",
+    "django.db.models", "django.db.backends.sqlite3.base", "pydantic", "docker", "requests", "yaml",
     "cryptography.hazmat.primitives.asymmetric.ed25519", "cryptography.x509", "structlog", "typer",
     "rich.console", "git", "uvicorn", "psutil", "rfc8785", "duckdb", "sqlite3", "http.server",
     "concurrent.futures.thread", "asyncio", "multiprocessing", "xml.etree.ElementTree",
@@ -32,6 +33,9 @@ def main() -> None:
         # What a tree does not need may be missing.
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    # What is loaded by now is never looked through again, in no child.
+    gc.collect()
+    gc.freeze()
     for line in sys.stdin:
         child = os.fork()
         if child == 0:

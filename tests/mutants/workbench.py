@@ -150,8 +150,9 @@ def _has_plugins() -> bool:
 
 
 def _environment() -> dict[str, str]:
-    """That of the caller, without what would have Python look elsewhere."""
-    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    """That of the caller, without what would have Python look elsewhere or compile everything each time."""
+    unwanted = ("PYTHONPATH", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: value for name, value in os.environ.items() if name not in unwanted}
     return {**kept, "JOBRUNNER_MUTANTS": "1"}
 
 
