@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
-from jobrunner.agent import service
+from jobrunner.agent import service, uid_pool
 from jobrunner.agent.journal import Journal
 from jobrunner.agent.policy import PolicyProblem, load_site
 from jobrunner.agent.service import Agent, serve
 from jobrunner.agent.uid_pool import Accounts, check_ids, shared_ids
+from jobrunner.cli.agent import app
 from jobrunner.executors.base import JOB_UIDS
 from tests.agent.policies import write_site
 from tests.evil_controller.idle_engine import IdleEngine
@@ -132,3 +134,16 @@ def test_P17_a_site_without_real_data_starts_and_says_so(
     assert serve(place, machine) == 0
     [incident] = Journal(load_site(place).state / "agent.db").incidents(5)
     assert "gives 'bob' the uids 165536-231071" in incident[-1]
+
+
+def test_P17_a_first_policy_is_written_with_the_warning(
+    tmp_path: Path, machine: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.subuid.write_text(SECOND_ACCOUNT)
+    monkeypatch.setattr(uid_pool, "shared_ids", lambda: shared_ids(machine))
+    words = ["init", str(tmp_path / "etc"), "--backend", "north", "--controller", "https://jobs.example.org",
+             "--git", "https://git.example.org/org", "--data", str(tmp_path / "data")]  # fmt: skip
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0
+    assert "Warning: uid pool: line 1 of" in done.output
+    assert (tmp_path / "etc/agent.toml").exists()
