@@ -108,6 +108,8 @@ _FIXED: Final[Mapping[tuple[str, str], str]] = {
     ("no_new_privileges", "1"): "no program can give it more",
     ("filter", "2"): "the list is in force",
     ("interfaces", "lo"): "there is only loopback",
+    ("disk_counters", "none"): "none can be read",
+    ("load_counters", "none"): "none can be read",
     ("memory", "killed, out of memory"): f"killed, limit {LIMITS.memory // MIB} MiB",
     ("heard", "silence"): "the listener heard nothing",
     ("heard", "a caller"): "THE LISTENER HEARD IT",
@@ -132,6 +134,8 @@ def answer(one: Tried) -> str:
     if one.name in _LIMITS and _DIGITS.fullmatch(seen):
         size = _size if one.name.endswith("_bytes") else str
         return f"stopped at {size(int(seen))}, limit {size(_LIMITS[one.name])}"
+    if one.name.endswith("_counters") and _DIGITS.fullmatch(seen):
+        return f"{int(seen)} CAN BE READ"
     if one.name == "user" and (users := _USERS.fullmatch(seen)):
         return f"user {users[1]}, group {users[2]}"
     if one.name == "memory" and _EXIT.fullmatch(seen):

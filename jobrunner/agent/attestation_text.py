@@ -39,7 +39,10 @@ GROUPS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ),
     (
         "To write, or find, what is not its own",
-        ("tree", "write_root", "write_etc", "write_sysctl", "engine_socket"),
+        (
+            "tree", "write_root", "write_etc", "write_sysctl", "engine_socket", "disk_counters",
+            "load_counters",
+        ),
     ),
     (
         "To take more than its share",

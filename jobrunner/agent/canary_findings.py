@@ -83,6 +83,8 @@ WALLS: Final[Mapping[str, tuple[str, Judge]]] = {
     "write_etc": ("write to /etc", _failed),
     "write_sysctl": ("change a setting of the kernel", _failed),
     "engine_socket": ("find the engine's socket", _failed),
+    "disk_counters": ("read counters of other jobs' disks", _is("none")),
+    "load_counters": ("read counters of what others do on the host", _is("none")),
     "open_files": ("open more files than the limit", _at_most(lambda run: run.limits.open_files)),
     "tmp_bytes": ("fill /tmp beyond its limit", _at_most(lambda run: run.limits.tmp)),
     "tmp_files": ("make more files in /tmp than the limit", _at_most(lambda run: run.limits.tmp_inodes)),

@@ -89,6 +89,16 @@ sub many {
     return $files;
 }
 
+# How many files of this name have something in them, in a folder's folders: a disk each has one.
+sub beside {
+    my ($folder, $name) = @_;
+    opendir(my $disks, $folder) or return 0;
+    return scalar(grep { length(slurp("$folder/$_/$name")) } readdir($disks));
+}
+
+# How many files have something in them.
+sub readable { return scalar(grep { length(slurp($_)) } @_); }
+
 sub walls {
     my ($abstract) = @_;
     $seen{folder} = ordinary();
@@ -126,6 +136,19 @@ sub walls {
     $seen{write_etc} = put('/etc/canary', 'x');
     $seen{write_sysctl} = put('/proc/sys/kernel/hostname', 'x');
     $seen{engine_socket} = -e '/var/run/docker.sock' ? 0 : $! + 0;
+
+    my $counters = readable('/proc/diskstats', '/proc/partitions');
+    for my $folder ('/sys/block', '/sys/class/block', '/sys/dev/block', '/sys/devices/virtual/block') {
+        $counters += beside($folder, 'stat');
+    }
+    $counters += beside('/sys/fs/ext4', 'session_write_kbytes');
+    $counters += beside('/proc/fs/ext4', 'es_shrinker_info') + beside('/proc/fs/jbd2', 'info');
+    $seen{disk_counters} = $counters || 'none';
+    $seen{load_counters} = readable(
+        '/proc/interrupts', '/proc/locks', '/proc/schedstat', '/proc/softirqs', '/proc/vmstat', '/proc/zoneinfo',
+        '/proc/pressure/cpu', '/proc/pressure/io', '/proc/sys/fs/file-nr', '/proc/sys/kernel/pty/nr',
+        '/sys/kernel/uevent_seqnum',
+    ) || 'none';
 
     my @open;
     while (@open < 1000) {

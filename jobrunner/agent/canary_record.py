@@ -45,7 +45,7 @@ def profile_digest(runtime: str) -> str:
         argv=(), uid=JOB_UIDS[0], gid=JOB_UIDS[0], tree=Path("/"), limits=LIMITS, runtime=runtime,
     )  # fmt: skip
     body = create_body(PROFILE, run, {}, Path("/workspace"))
-    closed = [sorted(PROFILE.masked_paths), sorted(PROFILE.readonly_paths)]
+    closed = sorted(PROFILE.readonly_paths)
     return hashlib.sha256(json.dumps([body, closed], sort_keys=True).encode("utf-8")).hexdigest()
 
 

@@ -38,6 +38,7 @@ from jobrunner.agent.report import Reporter
 from jobrunner.agent.results import Results
 from jobrunner.agent.reusable import FindSource, ReusableActions, none_allowed
 from jobrunner.agent.site_hook import SiteHook
+from jobrunner.agent.uid_pool import THIS_MACHINE, Accounts, check_ids
 from jobrunner.executors.base import EngineError, Executor, SandboxRefused
 from jobrunner.executors.docker import DockerExecutor
 from jobrunner.privacy.areas import Areas
@@ -109,6 +110,11 @@ class Agent:
                 halt=self._fitness.distrust_engine,
             )
         )
+
+    def warn(self, event: str, sentence: str) -> None:
+        """Say what is not as it should be, in the log and among the incidents that status shows."""
+        log.warning(event, problem=sentence)
+        self._journal.note(Reason.SITE_POLICY.value, "sandbox", sentence)
 
     def run(self) -> int:
         """Work until told to drain or to abort (`ending`). Returns the exit status."""
@@ -316,11 +322,12 @@ def _log_to_stderr() -> None:
     )
 
 
-def serve(policy_file: Path) -> int:
+def serve(policy_file: Path, accounts: Accounts = THIS_MACHINE) -> int:
     """Check the site and run its agent. Raises PolicyProblem, JournalProblem or AlreadyRunning."""
     site = load_site(policy_file)
     check_signers_file(site)
     check_folders(site, policy_file)
+    in_the_way = check_ids(site.policy.mode, accounts)
     os.umask(0o022)
     for setting in ("high", "state", "cache"):
         make_private(getattr(site, setting), f"folders.{setting}")
@@ -345,4 +352,7 @@ def serve(policy_file: Path) -> int:
         raise PolicyProblem(f"the container engine does not answer: {problem}. Start it first.") from problem
     except (SandboxRefused, ValueError) as problem:
         raise PolicyProblem(f"no job can be run safely here: {problem}") from problem
-    return Agent(site, executor).run()
+    agent = Agent(site, executor)
+    for sentence in in_the_way:
+        agent.warn("uid_pool", sentence)
+    return agent.run()

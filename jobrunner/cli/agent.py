@@ -50,6 +50,7 @@ def init(
     """Write a commented policy file and the agent's key; print the public key for the controller."""
     from jobrunner.agent.first_files import AlreadyThere, FirstDatabase, write_first_files
     from jobrunner.agent.policy import PolicyProblem
+    from jobrunner.agent.uid_pool import shared_ids
 
     first_database = None
     if database is not None and dataset and database_image:
@@ -80,6 +81,8 @@ def init(
     print(
         f"Wrote agent.toml (the policy of this site: read it), agent_key.pem and allowed_signers to {folder}."
     )
+    for sentence in shared_ids():
+        print(f"Warning: {sentence}", file=sys.stderr)
     print("The agent's public key, for `jobrunner controller create-backend --public-key`:")
     print(public_key)
     print(f"Then put the token which that command prints into {folder}/credential (mode 0600),")

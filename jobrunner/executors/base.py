@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import BinaryIO, Final, Protocol
 
 from jobrunner.executors.database import VARIABLE, Database
+from jobrunner.executors.hidden_paths import HIDDEN
 from jobrunner.executors.seccomp import allowed_calls
 
 KIB: Final = 1024
@@ -215,7 +216,6 @@ class SandboxProfile:
     environment: Mapping[str, object]
     database_mount: Mapping[str, object]
     database_environment: Mapping[str, object]
-    masked_paths: frozenset[str]
     readonly_paths: frozenset[str]
     seccomp: str
 
@@ -246,6 +246,7 @@ PROFILE: Final = SandboxProfile(
             "CgroupnsMode": "private",
             "CapDrop": ("ALL",),
             "SecurityOpt": ("no-new-privileges:true",),
+            "MaskedPaths": HIDDEN,
             "ReadonlyRootfs": True,
             "Tmpfs": MappingProxyType({"/tmp": attrgetter("limits.tmp_options")}),  # noqa: S108
             "PidsLimit": attrgetter("limits.pids"),
@@ -307,20 +308,7 @@ PROFILE: Final = SandboxProfile(
         }
     ),
     database_environment=MappingProxyType({VARIABLE: attrgetter("database.url")}),
-    # The engine's own defaults; a newer engine may hide more, never less.
-    masked_paths=frozenset(
-        {
-            "/proc/asound",
-            "/proc/acpi",
-            "/proc/kcore",
-            "/proc/keys",
-            "/proc/latency_stats",
-            "/proc/timer_list",
-            "/proc/sched_debug",
-            "/proc/scsi",
-            "/sys/firmware",
-        }
-    ),
+    # The engine's own defaults; a newer engine may close more, never less.
     readonly_paths=frozenset({"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}),
     seccomp=allowed_calls(),
 )

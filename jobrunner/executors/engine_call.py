@@ -69,11 +69,12 @@ def differences(
 
     host = dict(seen["HostConfig"])
     masked, readonly = host.pop("MaskedPaths", None), host.pop("ReadonlyPaths", None)
+    asked = {key: value for key, value in body["HostConfig"].items() if key != "MaskedPaths"}
 
     found = [
         *_unequal("Config", config, got),
-        *_unequal("HostConfig", body["HostConfig"], host),
-        *_missing("MaskedPaths", profile.masked_paths, masked),
+        *_unequal("HostConfig", asked, host),
+        *_missing("MaskedPaths", body["HostConfig"]["MaskedPaths"], masked),
         *_missing("ReadonlyPaths", profile.readonly_paths, readonly),
         *_unequal("", {"Name": f"/{name}", "Image": body.get("Image")}, _part(seen, "Name", "Image")),
         *_unequal("", {"Mounts": _mounts(body)}, {"Mounts": _seen_mounts(seen)}),

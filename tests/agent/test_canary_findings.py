@@ -19,6 +19,7 @@ GOOD = {
     "folder": "ok", "user": f"{CANARY.uid} {CANARY.uid} {CANARY.gid} {CANARY.gid}", "capabilities": "0" * 80,
     "no_new_privileges": "1", "filter": "2", "interfaces": "lo", "reach_documentation": "101",
     "reach_metadata": "101", "reach_abstract": "111", "open_files": "100", "tmp_bytes": "4194304",
+    "disk_counters": "none", "load_counters": "none",
     "shm_bytes": "1", "tmp_files": "255", "disk_bytes": "16000000", "files": "990", "processes": "30",
 } | {name: "1" for name in WALLS if name.startswith(("socket_", "call_", "write_", "engine_"))}  # fmt: skip
 

@@ -108,6 +108,7 @@ LIES = {
     "root": (("ReadonlyRootfs", "CapDrop"), {}, {"capabilities"}),
     "network": (("NetworkMode",), {"NetworkMode": "bridge"}, {"interfaces"}),
     "host_network": (("NetworkMode",), {"NetworkMode": "host"}, {"interfaces", "reach_abstract", "heard"}),
+    "counters": (("MaskedPaths",), {}, {"disk_counters", "load_counters"}),
     "calls": (("SecurityOpt",), UNFILTERED, {"filter", "call_io_uring_setup", "call_personality"}),
 }  # fmt: skip
 

@@ -27,6 +27,7 @@ from tests.attacks.test_S_sandbox import (
     listeners,
     status_field,
 )
+from tests.attacks.test_S_workspace import LOAD
 from tests.fixtures.canary_runs import AGENT, SMALL, Ended, job_id
 from tests.fixtures.engine_proxy import EngineProxy
 
@@ -129,6 +130,15 @@ def test_S07_a_job_does_not_reach_the_folder_of_another(copying: CopyExecutor, c
     copying.start(first)
     assert to_end(copying, second).json == {"/workspace/secret": "ENOENT"}
     assert stat.S_IMODE(first.tree.parent.parent.stat().st_mode) == 0o700
+
+
+def test_S07_a_job_sees_no_counter_of_this_machine(copying: CopyExecutor, canary: Make) -> None:
+    # test_S_workspace.py has the twins.
+    [disk, *_] = [line.split()[3] for line in Path("/proc/partitions").read_text().splitlines()[2:]]
+    places = (*LOAD, "/proc/diskstats", "/proc/partitions", f"/sys/block/{disk}/stat")
+    closed = to_end(copying, canary("show", *places)).json
+    assert {said or "ENOENT" for said in closed.values()} == {"ENOENT"}
+    assert set(closed) == set(places)
 
 
 def test_S08_a_deaf_job_is_dead_in_time(copying: CopyExecutor, canary: Make) -> None:

@@ -20,8 +20,9 @@ Canary = Callable[..., ActionRun]
 # Without these two the engine's default is the same, so nothing is lost.
 SAME_AS_DEFAULT = {"Runtime", "IpcMode"}
 HOST_OPTIONS = (
-    "NetworkMode", "Dns", "DnsSearch", "ShmSize", "CgroupnsMode", "CapDrop", "SecurityOpt", "ReadonlyRootfs",
-    "Tmpfs", "PidsLimit", "MemorySwap", "NanoCpus", "Ulimits", "LogConfig", "Init", "RestartPolicy", "Mounts",
+    "NetworkMode", "Dns", "DnsSearch", "ShmSize", "CgroupnsMode", "CapDrop", "SecurityOpt", "MaskedPaths",
+    "ReadonlyRootfs", "Tmpfs", "PidsLimit", "MemorySwap", "NanoCpus", "Ulimits", "LogConfig", "Init",
+    "RestartPolicy", "Mounts",
 )  # fmt: skip
 CONFIG_OPTIONS = (
     "Labels", "User", "Entrypoint", "Cmd", "WorkingDir", "Hostname", "Healthcheck", "StopTimeout", "Env",
@@ -70,6 +71,7 @@ ADDED: dict[str, Callable[[dict[str, Any]], object]] = {
     "sysctl": lambda body: body["HostConfig"].update(Sysctls={"net.ipv4.ip_forward": "1"}),
     "restart": lambda body: body["HostConfig"].update(RestartPolicy={"Name": "always"}),
     "unmasked": lambda body: body["HostConfig"].update(MaskedPaths=[]),
+    "one_unmasked": lambda body: body["HostConfig"]["MaskedPaths"].remove("/sys/devices"),
     "writable_proc": lambda body: body["HostConfig"].update(ReadonlyPaths=[]),
     "unfiltered": lambda body: body["HostConfig"].update(SecurityOpt=["no-new-privileges:true"]),
     "unconfined": lambda body: body["HostConfig"]["SecurityOpt"].append("seccomp=unconfined"),

@@ -40,6 +40,59 @@ def test_S07_attempts_do_not_see_each_other(executor: DockerExecutor, canary: Ca
     assert twin.json == {places[0]: "secret"}
 
 
+def counters_of(disk: Path) -> list[str]:
+    """Where the kernel tells about the loop device below a mounted disk; the first names its file."""
+    number = disk.stat().st_dev
+    [name] = [line.split()[3] for line in Path("/proc/partitions").read_text().splitlines()
+              if line.split()[:2] == [str(os.major(number)), str(os.minor(number))]]  # fmt: skip
+    return [
+        f"/sys/block/{name}/loop/backing_file",
+        f"/sys/block/{name}/stat",
+        f"/sys/class/block/{name}/stat",
+        f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/stat",
+        f"/sys/devices/virtual/block/{name}/stat",
+        f"/sys/fs/ext4/{name}/session_write_kbytes",
+        f"/proc/fs/ext4/{name}/es_shrinker_info",
+        "/proc/diskstats",
+        "/proc/partitions",
+    ]
+
+
+def test_S07_a_job_reads_nothing_of_the_disk_of_another_and_twin(
+    executor: DockerExecutor, canary: Canary, engine: Any
+) -> None:
+    first = canary("sleep", "30")
+    executor.prepare(first)
+    executor.start(first)
+    [of_first] = engine.inspect_container(first.name)["Mounts"]
+    places = counters_of(Path(of_first["Source"]).parent / "disk")
+    closed = run_to_end(executor, canary("show", *places)).json
+    assert {said or "ENOENT" for said in closed.values()} == {"ENOENT"}
+    assert set(closed) == set(places)
+
+    seen = run_weakened(engine, executor, canary("show", *places), {"MaskedPaths": None}).json
+    assert first.name in seen[places[0]]
+    assert [place for place in places if seen[place] in ("", "ENOENT")] == []
+
+
+# Files that count what anybody on the host does; a kernel may lack the second kind.
+LOAD = (
+    "/proc/buddyinfo", "/proc/interrupts", "/proc/key-users", "/proc/softirqs", "/proc/sys/fs/file-nr",
+    "/proc/sys/fs/inode-nr", "/proc/sys/kernel/pty/nr", "/proc/vmstat", "/proc/zoneinfo",
+    "/sys/kernel/uevent_seqnum",
+)  # fmt: skip
+LOAD_OF_SOME = ("/proc/pressure/cpu", "/proc/schedstat", "/sys/module/overlay/refcnt", "/proc/locks")
+
+
+def test_S06_what_everybody_on_the_host_does_is_not_counted_for_a_job_and_twin(
+    executor: DockerExecutor, canary: Canary, engine: Any
+) -> None:
+    closed = run_to_end(executor, canary("show", *LOAD, *LOAD_OF_SOME)).json
+    assert {said or "ENOENT" for said in closed.values()} == {"ENOENT"}
+    seen = run_weakened(engine, executor, canary("show", *LOAD), {"MaskedPaths": []}).json
+    assert [place for place in LOAD if seen[place] in ("", "ENOENT")] == []
+
+
 def test_S07_the_workspace_holds_nothing_of_the_image(executor: DockerExecutor, canary: Canary) -> None:
     seen = run_to_end(executor, canary("show", "/workspace/of-the-image")).json
     assert seen == {"/workspace/of-the-image": "ENOENT"}

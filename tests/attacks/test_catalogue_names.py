@@ -58,7 +58,7 @@ def profile_names() -> Iterator[str]:
     yield from (f"profile:Ulimits.{limit['Name']}" for limit in limits)
     yield from (f"profile:Env.{name}" for name in (*PROFILE.environment, *PROFILE.database_environment))
     yield from (f"profile:database.{key}" for key in PROFILE.database_mount)
-    yield from ("profile:MaskedPaths", "profile:ReadonlyPaths", "profile:seccomp")
+    yield from ("profile:ReadonlyPaths", "profile:seccomp")
 
 
 def reason_names() -> Iterator[str]:

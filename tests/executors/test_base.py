@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobrunner.executors.base import GIB, MIB, PROFILE, ActionRun, Limits
+from jobrunner.executors.hidden_paths import HIDDEN, OF_THE_ENGINE
 
 pytestmark = pytest.mark.unit
 
@@ -122,7 +123,7 @@ def test_the_profile_is_that_of_the_specification() -> None:
             limit("msgqueue", 0),
         ],
         "LogConfig": {"Type": "local", "Config": kept}, "Init": True, "Runtime": "runc",
-        "RestartPolicy": {"Name": "no"}, "Mounts": [workspace],
+        "RestartPolicy": {"Name": "no"}, "Mounts": [workspace], "MaskedPaths": list(HIDDEN),
     }  # fmt: skip
 
 
@@ -133,14 +134,26 @@ def test_the_environment_is_that_of_the_specification() -> None:
     }  # fmt: skip
 
 
-def test_the_hidden_paths_are_those_that_every_engine_hides() -> None:
-    assert PROFILE.masked_paths == {
+def test_what_the_engine_hides_by_itself_stays_hidden() -> None:
+    assert {
         "/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
-        "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
-    }  # fmt: skip
+        "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
+    } <= set(HIDDEN)  # fmt: skip
     assert PROFILE.readonly_paths == {
         "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger",
     }  # fmt: skip
+
+
+def test_what_counts_what_others_do_is_hidden_and_what_programs_need_is_not() -> None:
+    assert set(HIDDEN) - set(OF_THE_ENGINE) == {
+        "/proc/buddyinfo", "/proc/diskstats", "/proc/fs", "/proc/interrupts", "/proc/irq", "/proc/key-users",
+        "/proc/locks", "/proc/pagetypeinfo", "/proc/partitions", "/proc/pressure", "/proc/schedstat",
+        "/proc/softirqs", "/proc/swaps", "/proc/sys/fs", "/proc/sys/kernel/pty", "/proc/vmstat",
+        "/proc/zoneinfo", "/sys/block", "/sys/bus", "/sys/class", "/sys/dev", "/sys/devices", "/sys/fs/btrfs",
+        "/sys/fs/ext4", "/sys/fs/f2fs", "/sys/fs/fuse", "/sys/fs/xfs", "/sys/kernel", "/sys/module",
+        "/sys/power",
+    }  # fmt: skip
+    assert len(set(HIDDEN)) == len(HIDDEN)
 
 
 @given(st.text(max_size=30))

@@ -75,7 +75,7 @@ def answer(run: Any = WITH) -> tuple[dict[str, Any], dict[str, Any]]:
     """The create call, and what Docker 20.10 says of the container."""
     body = create_body(PROFILE, run, IMAGE, WORKSPACE, FILE)
     host = copy.deepcopy(body["HostConfig"])
-    host |= {"MaskedPaths": sorted(PROFILE.masked_paths), "ReadonlyPaths": sorted(PROFILE.readonly_paths)}
+    host |= {"ReadonlyPaths": sorted(PROFILE.readonly_paths)}
     seen = {
         "Name": f"/{RUN.name}",
         "Image": RUN.image_id,
