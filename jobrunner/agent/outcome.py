@@ -20,6 +20,18 @@ class Outcome:
     message: str = ""
 
 
+LONGEST_MESSAGE: Final = 16 * 1024
+"""Bytes that are kept of a message."""
+
+
+def shortened(message: str) -> str:
+    """The message, cut at 16 KiB: a job's own names are in it, and the journal keeps it for ever."""
+    whole = message.encode("utf-8", "backslashreplace")
+    if len(whole) <= LONGEST_MESSAGE:
+        return message
+    return f"{whole[:LONGEST_MESSAGE].decode('utf-8', 'ignore')} ... ({len(whole)} bytes in all)"
+
+
 def is_incident(outcome: Outcome) -> bool:
     """Whether the site's operator should look at an attempt that ended so."""
     if outcome.exit_class in (ExitClass.SUCCEEDED, ExitClass.CANCELLED):

@@ -6,7 +6,7 @@ tells it; a step that raises Ended ends the attempt instead.
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -28,7 +28,7 @@ from jobrunner.agent.ended_before import refuse_ended
 from jobrunner.agent.first_look import check_offer, intake_end
 from jobrunner.agent.halts import refuse_while
 from jobrunner.agent.journal import Journal
-from jobrunner.agent.outcome import Ended, Outcome, end, is_incident
+from jobrunner.agent.outcome import Ended, Outcome, end, is_incident, shortened
 from jobrunner.agent.pins import Pins
 from jobrunner.agent.policy import Site
 from jobrunner.agent.report import Reporter
@@ -326,6 +326,7 @@ class Procedure:
     def _end(self, attempt: Attempt, outcome: Outcome) -> None:
         """The attempt ends without outputs: keep log and record if it ran, tell it, then clean up."""
         tools = self._tools
+        outcome = replace(outcome, message=shortened(outcome.message))
         log.info(
             "ended",
             job=attempt.job_id,

@@ -117,7 +117,7 @@ class Conversation:
         elif "refused" in message:
             state.refused.append((str(message["refused"]), str(message.get("why"))))
             if len(state.refused) >= _MOST_NOTES:
-                raise OutputsRefused([("", "and more; only the first ones are listed")])
+                raise OutputsRefused([("", f"{_MOST_NOTES} files were refused, and no more were looked at")])
         elif "odd" in message:
             if len(state.oddities) < _MOST_NOTES:
                 state.oddities.append(

@@ -197,6 +197,17 @@ def test_O01_a_look_alike_that_is_no_text_is_shown_and_not_fatal(bench: Bench) -
     assert (after.step, after.outcome and after.outcome.reason) == (Step.DONE, Reason.OUTPUTS_MISSING)
 
 
+def test_P19_an_end_with_thousands_of_missing_outputs_is_told_in_short(bench: Bench) -> None:
+    patterns = [[f"o/{'é' * 250}{number}.csv", "highly_sensitive"] for number in range(3_000)]
+    attempt = bench.attempt(Step.COLLECT, patterns=patterns)
+    after = bench.run(attempt)
+    assert after.outcome is not None
+    assert after.outcome.reason is Reason.OUTPUTS_MISSING
+    assert len(after.outcome.message.encode()) < 16 * 1024 + 100
+    (log,) = (bench.site.high / "runs" / attempt.job_id).rglob("log")
+    assert log.stat().st_size < 20 * 1024
+
+
 def test_P19_an_end_whose_log_cannot_be_kept_is_still_an_end(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
