@@ -289,8 +289,20 @@ class Procedure:
         if outcome is not None:
             approved.result()
             raise Ended(outcome)
-        tools.results.collect(attempt, self._action_run(attempt), allowed=approved.result)
+        tools.results.collect(
+            attempt,
+            self._action_run(attempt),
+            allowed=approved.result,
+            still_wanted=partial(self._check_not_cancelled, attempt, self._stops[attempt.key]),
+        )
         tools.journal.advance(attempt, Step.DELIVER)
+
+    def _check_not_cancelled(self, attempt: Attempt, stop: Stop) -> None:
+        # An attempt that is superseded is asked to stop too, but what it made is kept (threats.md section 7).
+        if stop.asked:
+            now = self._tools.journal.get(*attempt.key)
+            if now is not None and now.cancel is not None:
+                raise Stopped
 
     def _deliver(self, attempt: Attempt) -> None:
         tools = self._tools

@@ -21,6 +21,7 @@ from jobrunner.privacy.collect import (
 )
 from jobrunner.privacy.confined_process import ConfinedProcess, Launcher
 from jobrunner.privacy.conversation import Conversation
+from jobrunner.privacy.runs import RunFolder
 from tests.privacy.making import HIGH, IS_ROOT, JOB_UID, MODERATE, Site, collector, opened
 
 pytestmark = pytest.mark.unit
@@ -338,3 +339,44 @@ def test_O15_of_many_refusals_those_about_the_whole_folder_and_the_first_are_tol
     assert OutputsMissing([], {}, [f"{number} is a link." for number in range(300)]).sentences()[40:] == [
         "And 260 more like these."
     ]
+
+
+class Unwanted(Exception):
+    pass
+
+
+def test_P21_collecting_stops_between_files_and_in_the_middle_of_one(site: Site) -> None:
+    calls = 0
+
+    def until_the_fourth() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise Unwanted
+
+    def collected(folder: RunFolder) -> None:
+        with opened(site.work) as root, collector() as walking:
+            collect(root, [("*.bin", HIGH)], into=folder, collector=walking, still_wanted=until_the_fourth)
+
+    site.write({"big.bin": b"x" * (5 << 20)})
+    folder = site.folder()
+    with pytest.raises(Unwanted):
+        collected(folder)
+    assert list(folder.files.iterdir()) == []
+    site.write({"big.bin": b"x"})
+    collected(site.folder())
+
+
+def test_P21_who_waits_for_a_silent_process_can_be_stopped() -> None:
+    def unwanted() -> None:
+        raise Unwanted
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.settimeout(1.2)
+        with pytest.raises(Unwanted):
+            frames.receive(ours, unwanted)
+        with pytest.raises(frames.BrokenConversation, match="silent"):
+            frames.receive(ours, lambda: None)
+        frames.send(theirs, {"a": 1})
+        assert frames.receive(ours, unwanted) == ({"a": 1}, None)
