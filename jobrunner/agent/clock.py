@@ -17,6 +17,11 @@ def boot_id() -> str:
     return _BOOT_ID.read_text(encoding="ascii").strip()
 
 
+def until_grain(grain_s: int) -> float:
+    """Seconds until the next multiple of the site's grain; 0 where the grain is one second."""
+    return 0.0 if grain_s == 1 else grain_s - time.time() % grain_s
+
+
 def coarse(second: int, grain_s: int) -> int:
     """The second rounded down to the site's grain, so that less can be told by timing."""
     return second - second % grain_s

@@ -22,7 +22,9 @@ def refuse_ended(journal: Journal, attempt: Attempt) -> None:
 
 def _has_ended_for_good(attempt: Attempt) -> bool:
     outcome = attempt.outcome
-    # An attempt that another one replaced has told nobody how it ended.
-    if outcome is None or attempt.superseded:
+    if outcome is None:
         return False
+    if attempt.superseded:
+        # It told nobody how it ended. What it published is there all the same, and nothing may replace it.
+        return outcome.exit_class is ExitClass.SUCCEEDED
     return outcome.exit_class is not ExitClass.REFUSED and outcome.reason is not Reason.INTERNAL_ERROR

@@ -85,6 +85,15 @@ class Shared:
     def supersede(self, job: str, number: int) -> None:
         """The controller said that a newer attempt of the job exists: this one ends and tells nothing."""
         log.warning("superseded", job=job, attempt=number)
+        attempt = self.journal.get(job, number)
+        if attempt is not None and attempt.outcome is not None and not attempt.superseded:
+            self.journal.note(
+                Reason.SITE_POLICY.value,
+                "malformed",
+                "The controller calls this attempt stale, though it has ended here.",
+                job_id=job,
+                attempt=number,
+            )
         self.journal.supersede(job, number)
         self.stop_attempt(job, number)
 

@@ -274,6 +274,7 @@ class Procedure:
         tools, run = self._tools, self._action_run(attempt)
         tools.results.get_ready(attempt, run)
         done = tools.executor.wait(run)
+        self._hold(attempt)
         tools.journal.advance(
             attempt,
             Step.COLLECT,
@@ -307,9 +308,17 @@ class Procedure:
     def _deliver(self, attempt: Attempt) -> None:
         tools = self._tools
         if attempt.superseded:
+            tools.journal.note(
+                Reason.SITE_POLICY.value,
+                "malformed",
+                "The controller called this attempt stale with whole outputs; only its run keeps them.",
+                job_id=attempt.job_id,
+                attempt=attempt.number,
+            )
             tools.journal.advance(attempt, Step.CLEAN_UP)
             return
         tools.results.publish(attempt)
+        self._hold(attempt)
         outcome = Outcome(ExitClass.SUCCEEDED, Reason.COMPLETED)
         tools.journal.advance(
             attempt,
@@ -350,6 +359,7 @@ class Procedure:
         )
         if attempt.step in _STEPS_WITH_CONTAINER:
             self._keep_failure(attempt, outcome)
+            self._hold(attempt)
         event = None
         if not attempt.superseded:
             event = tools.reporter.ended(
@@ -379,6 +389,12 @@ class Procedure:
             self._tools.results.keep_failure(attempt, run, outcome)
         except Exception:
             log.exception("log_lost", job=attempt.job_id, attempt=attempt.number)
+
+    def _hold(self, attempt: Attempt) -> None:
+        """Wait for the next multiple of the grain: when something leaves tells as much as what it says."""
+        left = clock.until_grain(self._tools.site.policy.time_grain_s)
+        if left:
+            self._stops[attempt.key].wait(left)
 
     # --- values ---
 

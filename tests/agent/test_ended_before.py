@@ -54,9 +54,18 @@ def test_only_what_failed_here_or_never_ran_may_run_again(journal: Journal, reas
 def test_an_attempt_that_was_replaced_has_told_nobody_how_it_ended(journal: Journal) -> None:
     made = offer()
     first = accept(journal, made)
-    journal.advance(first, Step.DONE, outcome=end(Reason.COMPLETED).outcome)
+    journal.advance(first, Step.DONE, outcome=end(Reason.NONZERO_EXIT).outcome)
     journal.supersede(*first.key)
     refuse_ended(journal, accept(journal, made))
+
+
+def test_what_was_published_is_not_run_again_though_the_controller_calls_it_stale(journal: Journal) -> None:
+    made = offer()
+    first = accept(journal, made)
+    journal.advance(first, Step.DONE, outcome=end(Reason.COMPLETED).outcome)
+    journal.supersede(*first.key)
+    with pytest.raises(Ended):
+        refuse_ended(journal, accept(journal, made))
 
 
 def test_the_attempt_itself_and_other_jobs_do_not_count(journal: Journal) -> None:

@@ -13,7 +13,7 @@ from jobrunner.agent.claiming import work_loop
 from jobrunner.agent.delivering import deliver_loop
 from jobrunner.agent.ending import Ending
 from jobrunner.agent.loops import heartbeat_loop, poll_loop
-from jobrunner.agent.outcome import Outcome
+from jobrunner.agent.outcome import Outcome, end
 from jobrunner.sync import outbox
 from jobrunner.sync.identity import job_id as job_id_of
 from jobrunner.sync.vocabulary import ExitClass, Reason, Stage
@@ -236,6 +236,17 @@ def test_events_of_a_stale_attempt_are_set_aside_and_others_go_on(bench: Bench) 
     assert bench.stopped == [stale.key]
     assert found(bench, stale.job_id).superseded
     assert not found(bench, fine.job_id).superseded
+
+
+def test_an_attempt_that_ended_here_and_is_called_stale_is_an_incident(bench: Bench) -> None:
+    attempt = running(bench)
+    bench.journal.advance(attempt, Step.DONE, outcome=end(Reason.COMPLETED).outcome)
+    bench.controller.play("events", replies.answer({"error": "stale_attempt"}, status=409))
+    bench.run(deliver_loop)
+    until(bench, lambda: found(bench, attempt.job_id).superseded)
+    [incident] = bench.journal.incidents(10)
+    assert incident[1:5] == (*attempt.key, "site_policy", "malformed")
+    assert "has ended here" in incident[5]
 
 
 def test_events_that_the_controller_will_never_take_do_not_hold_up_others(bench: Bench) -> None:

@@ -303,6 +303,35 @@ def test_P03_a_superseded_attempt_starts_nothing_and_tells_nothing(bench: Bench)
     assert bench.told() == []
 
 
+def test_P03_a_whole_result_that_the_controller_calls_stale_is_an_incident(bench: Bench) -> None:
+    attempt = bench.attempt(Step.DELIVER)
+    bench.journal.supersede(*attempt.key)
+    assert bench.run(attempt).step is Step.DONE
+    [incident] = bench.journal.incidents(10)
+    assert incident[1:5] == (*attempt.key, "site_policy", "malformed")
+    assert bench.told() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("status", [0, 1])
+def test_O11_an_end_is_told_at_a_multiple_of_the_grain_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    bench = Bench(tmp_path, monkeypatch, time_grain_s=3)
+    moments: list[float] = []
+    bench.tools = replace(bench.tools, told=lambda _urgent: moments.append(time.time()))
+    (bench.work / "o" / "a.csv").write_text("x")
+    while not 0.5 < time.time() % 3 < 1.0:
+        time.sleep(0.1)
+    try:
+        bench.run(bench.attempt(Step.COLLECT, status=status))
+    finally:
+        bench.launcher.stop()
+    [moment] = moments
+    assert moment % 3 < 1.0
+    assert len(bench.told()) == 1
+
+
 def test_P23_while_the_engine_is_away_nothing_is_told_and_nothing_is_given_up(bench: Bench) -> None:
     bench.engine.trouble = {"wait": [EngineError("away")] * 20, "clean_up": [EngineError("away")] * 20}
     (bench.work / "o/a.csv").write_text("x,n\na,1\n")
