@@ -108,13 +108,13 @@ _CLASS_OF_REASON = {
 
 
 def end(reason: Reason, detail: str = "", message: str = "") -> Ended:
-    """The exception that ends an attempt for the given terminal reason.
+    """The exception that ends an attempt for the given terminal reason; 16 KiB of the message are kept.
 
     Raises ValueError for a detail that this reason does not have.
     """
     if detail not in DETAILS.get(reason, {""}) and not _is_rule(reason, detail):
         raise ValueError(f"{reason.value} has no detail {detail!r}")
-    return Ended(Outcome(_CLASS_OF_REASON[reason], reason, detail, message))
+    return Ended(Outcome(_CLASS_OF_REASON[reason], reason, detail, shortened(message)))
 
 
 def _is_rule(reason: Reason, detail: str) -> bool:

@@ -6,7 +6,7 @@ tells it; a step that raises Ended ends the attempt instead.
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -28,14 +28,14 @@ from jobrunner.agent.ended_before import refuse_ended
 from jobrunner.agent.first_look import check_offer, intake_end
 from jobrunner.agent.halts import refuse_while
 from jobrunner.agent.journal import Journal
-from jobrunner.agent.outcome import Ended, Outcome, end, is_incident, shortened
+from jobrunner.agent.outcome import Ended, Outcome, end, is_incident
 from jobrunner.agent.pins import Pins
 from jobrunner.agent.policy import Site
 from jobrunner.agent.report import Reporter
 from jobrunner.agent.results import Results
 from jobrunner.agent.reusable import FindSource
 from jobrunner.agent.site_hook import SiteHook
-from jobrunner.agent.tries import is_hopeless, pause
+from jobrunner.agent.tries import check_not_cancelled, is_hopeless, pause
 from jobrunner.executors.base import ActionRun, EngineError, Executor, Limits, SandboxRefused
 from jobrunner.privacy.runs import InputChanged, InputMissing, stage_inputs
 from jobrunner.study import GitRules, IntakeError, Stop, Stopped, extract
@@ -290,20 +290,9 @@ class Procedure:
         if outcome is not None:
             approved.result()
             raise Ended(outcome)
-        tools.results.collect(
-            attempt,
-            self._action_run(attempt),
-            allowed=approved.result,
-            still_wanted=partial(self._check_not_cancelled, attempt, self._stops[attempt.key]),
-        )
+        still_wanted = partial(check_not_cancelled, tools.journal, attempt, self._stops[attempt.key])
+        tools.results.collect(attempt, self._action_run(attempt), approved.result, still_wanted)
         tools.journal.advance(attempt, Step.DELIVER)
-
-    def _check_not_cancelled(self, attempt: Attempt, stop: Stop) -> None:
-        # An attempt that is superseded is asked to stop too, but what it made is kept (threats.md section 7).
-        if stop.asked:
-            now = self._tools.journal.get(*attempt.key)
-            if now is not None and now.cancel is not None:
-                raise Stopped
 
     def _deliver(self, attempt: Attempt) -> None:
         tools = self._tools
@@ -347,7 +336,6 @@ class Procedure:
     def _end(self, attempt: Attempt, outcome: Outcome) -> None:
         """The attempt ends without outputs: keep log and record if it ran, tell it, then clean up."""
         tools = self._tools
-        outcome = replace(outcome, message=shortened(outcome.message))
         log.info(
             "ended",
             job=attempt.job_id,
