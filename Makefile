@@ -7,8 +7,9 @@ ON_POSTGRESQL := tests/controller tests/attacks/test_P_controller.py tests/attac
 	tests/whole/test_whole_way.py::test_a_pushed_commit_becomes_a_moderately_sensitive_output \
 	tests/whole/test_whole_way.py::test_cancel_ends_the_container_before_the_feed_says_so \
 	--ignore tests/controller/test_postgresql.py
-# These mostly wait for containers and pages; the others measure what a container may use, each alone.
-SIDE_BY_SIDE := tests/browser tests/demo tests/docs tests/local tests/sqlrunner tests/templates tests/whole
+# These measure what a container may use, or make agents of one name; the others run two at a time.
+ALONE := tests/attacks/test_S_limits.py tests/attacks/test_S_bombs.py tests/attacks/test_S_canary.py \
+	tests/attacks/test_S_attest.py tests/attacks/test_P_evil_controller.py
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,8 +23,8 @@ test: ## every test, with real containers and a real browser
 	@status=0; \
 	$(PYTEST) -m "unit or http" -n 2 || status=1; \
 	JOBRUNNER_TEST_DATABASE=postgresql $(PYTEST) $(ON_POSTGRESQL) -m "unit or http or docker" -n 2 || status=1; \
-	$(PYTEST) $(SIDE_BY_SIDE) -m "docker or browser" -n 2 --dist loadfile || status=1; \
-	$(PYTEST) $(SIDE_BY_SIDE:%=--ignore=%) -m "docker or browser" || status=1; \
+	$(PYTEST) $(ALONE:%=--ignore=%) -m "docker or browser" -n 2 --dist loadfile || status=1; \
+	$(PYTEST) $(ALONE) -m "docker or browser" || status=1; \
 	exit $$status
 
 test-fast: ## the tests that need neither engine nor browser, in under a minute

@@ -35,7 +35,7 @@ from jobrunner.agent.report import Reporter
 from jobrunner.agent.results import Results
 from jobrunner.agent.reusable import FindSource
 from jobrunner.agent.site_hook import SiteHook
-from jobrunner.agent.tries import check_not_cancelled, is_hopeless, pause
+from jobrunner.agent.tries import check_not_cancelled, given_up, is_hopeless, pause
 from jobrunner.executors.base import ActionRun, EngineError, Executor, Limits, SandboxRefused
 from jobrunner.privacy.runs import InputChanged, InputMissing, stage_inputs
 from jobrunner.study import GitRules, IntakeError, Stop, Stopped, extract
@@ -131,8 +131,7 @@ class Procedure:
             if not is_hopeless(attempt, problem, failures):
                 raise
             log.exception("given_up", job=job_id, attempt=number, step=attempt.step)
-            message = f"Step {attempt.step.value} failed: {type(problem).__name__}."
-            self._end(attempt, Outcome(ExitClass.FAILED, Reason.INTERNAL_ERROR, "lost", message))
+            self._end(attempt, given_up(attempt, problem))
         return False
 
     def stop(self, job_id: str, number: int) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Mapping
+from itertools import count
 from typing import Any
 
 from jobrunner.privacy import documents, names
@@ -92,9 +93,14 @@ def with_run(manifest: Manifest | None, record: RunRecord, backend: str) -> Mani
     ours = {output.path: _output_entry(record, output) for output in record.outputs}
     old_outputs = manifest["outputs"] if manifest else {}
     others = {path: entry for path, entry in old_outputs.items() if entry["action"] != facts.action}
-    # After `require_free` these can only belong to actions that project.yaml no longer has.
-    replaced = {other for _path, other in names.collisions(ours, others)} | set(ours)
-    kept = {path: entry for path, entry in others.items() if path not in replaced}
+    # After `require_free` what is in the way can only belong to actions that project.yaml no longer has.
+    # Older manifests may hold outputs that collide among themselves: the newest of them is the one there.
+    tree = names.Tree(ours)
+    kept = {}
+    for path, entry in sorted(others.items(), key=lambda other: -other[1]["timestamp"]):
+        if tree.has_room_for(path):
+            tree.add(path)
+            kept[path] = entry
     return {
         "workspace": facts.workspace,
         "repo": facts.repo,
@@ -112,15 +118,25 @@ def medium_part(manifest: Manifest) -> Manifest:
 
 
 def notice_paths(manifest: Manifest) -> dict[str, str]:
-    """The excluded outputs and excluded logs of a manifest: path of the notice -> its message."""
-    outputs = manifest["outputs"]
-    found = {}
-    for path, entry in sorted(outputs.items()):
-        if entry["level"] == MODERATELY and entry["excluded"]:
-            place = f"{path}.txt"
-            while place in outputs or place in found:
-                place += ".txt"
-            found[place] = entry["message"]
+    """The excluded outputs and excluded logs of a manifest: path of the notice -> its message.
+
+    The notice of `<path>` is `<path>.txt`. A notice never stands in the way of an output: where that is the
+    name of one, or of a folder of outputs, the notice is `<path>.2.txt`, or the first number that is free.
+    Only moderately sensitive outputs count, so that no name tells of a highly sensitive one. As a part of an
+    output's path has at most `names.PART_BYTES`, no name here is too long for a file system.
+    """
+    moderate = {path: entry for path, entry in manifest["outputs"].items() if entry["level"] == MODERATELY}
+    excluded = [path for path in sorted(moderate) if moderate[path]["excluded"]]
+    tree = names.Tree(moderate)
+    places = {path: f"{path}.txt" for path in excluded if tree.has_room_for(f"{path}.txt")}
+    for place in places.values():
+        tree.add(place)
+    for path in excluded:
+        if path not in places:
+            numbered = (f"{path}.{number}.txt" for number in count(2))
+            places[path] = next(place for place in numbered if tree.has_room_for(place))
+            tree.add(places[path])
+    found = {places[path]: moderate[path]["message"] for path in excluded}
     for action, entry in manifest["actions"].items():
         if entry["log_excluded"]:
             found[f"metadata/{action}.log.txt"] = entry["log_message"]

@@ -64,23 +64,57 @@ def fold(path: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", path).casefold())
 
 
+class Tree:
+    """The paths of files in one folder tree, compared as `fold` does."""
+
+    def __init__(self, paths: Iterable[str] = ()) -> None:
+        self._files: dict[str, str] = {}
+        self._folders: dict[str, str] = {}
+        for path in paths:
+            self.add(path)
+
+    def add(self, path: str) -> None:
+        """One more file, and the folders that it lies in."""
+        folded = fold(path)
+        self._files.setdefault(folded, path)
+        for folder in _folders_of(folded):
+            self._folders.setdefault(folder, path)
+
+    def in_the_way_of(self, path: str) -> Iterator[str]:
+        """Files of the tree that cannot lie beside `path`.
+
+        Such a file has this path, or one that is equal after `fold`; or one of the two would be a folder
+        of the other. For each of these reasons one file is named.
+        """
+        folded = fold(path)
+        if folded in self._files:
+            yield self._files[folded]
+        if folded in self._folders:
+            yield self._folders[folded]
+        for folder in _folders_of(folded):
+            if folder in self._files:
+                yield self._files[folder]
+
+    def has_room_for(self, path: str) -> bool:
+        """Whether no file is in the way of `path`."""
+        return next(self.in_the_way_of(path), None) is None
+
+
 def collisions(paths: Iterable[str], taken: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Pairs (path, the other one) that cannot lie in one folder tree.
 
     Two of `paths`, or one of `paths` and one of `taken`, collide when they are equal after `fold` but not
     the same text, or when one is a folder of the other. Equal texts are no collision here.
     """
-    files: dict[str, str] = {}
-    folders: dict[str, str] = {}
-    for new, path in [(False, path) for path in taken] + [(True, path) for path in paths]:
-        folded = fold(path)
-        if new and files.get(folded, path) != path:
-            yield path, files[folded]
-        if new and folded in folders:
-            yield path, folders[folded]
-        files.setdefault(folded, path)
-        while "/" in folded:
-            folded = folded.rsplit("/", 1)[0]
-            if new and folded in files:
-                yield path, files[folded]
-            folders.setdefault(folded, path)
+    tree = Tree(taken)
+    for path in paths:
+        for other in tree.in_the_way_of(path):
+            if other != path:
+                yield path, other
+        tree.add(path)
+
+
+def _folders_of(path: str) -> Iterator[str]:
+    while "/" in path:
+        path = path.rsplit("/", 1)[0]
+        yield path

@@ -4,6 +4,7 @@ The engine here does as the script of the test says and meets the contract of `e
 stores and keys are real. The same with a real engine: tests/whole.
 """
 
+import errno
 import os
 import threading
 import time
@@ -399,6 +400,67 @@ def test_publishing_is_tried_until_it_is_through(bench: Bench, monkeypatch: pyte
         publish(one)
 
     monkeypatch.setattr(bench.results, "publish", shaky)
+    after = bench.run(attempt)
+    assert after.outcome is not None
+    assert after.outcome.reason is Reason.COMPLETED
+
+
+def always(bench: Bench, monkeypatch: pytest.MonkeyPatch, problem: Exception) -> Attempt:
+    """An attempt that is collected, and whose publishing fails for ever."""
+    (bench.work / "o/a.csv").write_text("x,n\na,1\n")
+    attempt = bench.attempt(Step.COLLECT)
+    bench.results.collect(attempt, procedure.action_run(bench.site, Limits(), attempt), allowed=lambda: None)
+    bench.journal.advance(attempt, Step.DELIVER)
+
+    def broken(*_arguments: Any, **_named: Any) -> None:
+        raise problem
+
+    monkeypatch.setattr(bench.areas, "publish", broken)
+    return attempt
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [OSError(errno.ENAMETOOLONG, "too long"), NotADirectoryError(errno.ENOTDIR, "no folder"), KeyError("x")],
+)
+def test_P19_publishing_that_can_never_work_ends_as_our_error(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, problem: Exception
+) -> None:
+    attempt = always(bench, monkeypatch, problem)
+    after = bench.run(attempt)
+    assert after.step is Step.DONE
+    assert after.outcome is not None
+    assert (after.outcome.reason, after.outcome.detail) == (Reason.INTERNAL_ERROR, "lost")
+    assert f"runs/{attempt.job_id}/{attempt.number}" in after.outcome.message
+    # Nothing that is finished is lost.
+    run = read_run(bench.site.high, *attempt.key)
+    assert run.succeeded
+    assert (run.files / "o/a.csv").read_text() == "x,n\na,1\n"
+
+
+def test_P19_a_cancel_gets_through_to_publishing_that_fails(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt = always(bench, monkeypatch, OSError(errno.EIO, "broken disk"))
+    tried = threading.Event()
+    broken = bench.areas.publish
+
+    def seen(*arguments: Any, **named: Any) -> bool:
+        tried.set()
+        return broken(*arguments, **named)
+
+    monkeypatch.setattr(bench.areas, "publish", seen)
+    after, _took = cancelled_while(bench, attempt, tried.is_set)
+    assert (after.step, after.outcome and after.outcome.reason) == (Step.DONE, Reason.BY_REQUESTER)
+    assert read_run(bench.site.high, *attempt.key).succeeded
+
+
+def test_P19_twin_a_cancel_that_comes_too_late_costs_no_result(bench: Bench) -> None:
+    (bench.work / "o/a.csv").write_text("x,n\na,1\n")
+    attempt = bench.attempt(Step.COLLECT)
+    bench.results.collect(attempt, procedure.action_run(bench.site, Limits(), attempt), allowed=lambda: None)
+    bench.journal.advance(attempt, Step.DELIVER)
+    bench.journal.wish_cancel(*attempt.key, Reason.BY_REQUESTER)
     after = bench.run(attempt)
     assert after.outcome is not None
     assert after.outcome.reason is Reason.COMPLETED

@@ -287,6 +287,36 @@ def test_O02_output_of_another_action_is_refused(site: Site, path: str) -> None:
     assert site.publish(site.run({"t.csv": TABLE + "c,30\n"}, action="owner", job="c"))
 
 
+@pytest.mark.parametrize(
+    "taken", ["rows.csv.txt", "ROWS.csv.txt", "rows.csv.txt/t.csv", "rows.csv.txt/deep/t.csv"]
+)
+@pytest.mark.parametrize("owner", ["model", "other"])
+def test_O02_a_notice_takes_no_name_from_an_output(site: Site, taken: str, owner: str) -> None:
+    bad = {"rows.csv": "patient_id,x\n1,2\n"}
+    good = {taken: TABLE}
+    if owner == "model":
+        assert site.publish(site.run({**bad, **good}))
+    else:
+        assert site.publish(site.run(good, action=owner))
+        assert site.publish(site.run(bad, job="b"))
+    medium = site.view(site.medium)
+    assert medium[taken] == TABLE.encode()
+    assert b"SDC021" in medium["rows.csv.2.txt"]
+    # And once the name is free again, the notice has it.
+    assert site.publish(site.run({"t.csv": TABLE}, action=owner, job="c"))
+    if owner == "other":
+        assert set(site.view(site.medium)) == {
+            *("rows.csv.txt", "t.csv", "metadata/model.log", "metadata/other.log")
+        }
+
+
+def test_O02_no_name_of_a_notice_is_too_long(site: Site) -> None:
+    bases = ["n" * (200 - 4 * 16) + ".txt" * times for times in range(17)]
+    assert site.publish(site.run(dict.fromkeys(bases, "patient_id,x\n1,2\n")))
+    # Only the first is kept out: it has no suffix. Every other name stands where its notice would like to be.
+    assert set(site.view(site.medium)) == {*bases[1:], f"{bases[0]}.2.txt", "metadata/model.log"}
+
+
 # O03, O04
 
 

@@ -73,7 +73,38 @@ def test_a_notice_gives_way_to_an_output_of_its_name(site: Site) -> None:
     site.publish(site.run({"rows.csv": ROWS, "rows.csv.txt": "mine"}))
     medium = site.view(site.medium)
     assert medium["rows.csv.txt"] == b"mine"
-    assert b"SDC021" in medium["rows.csv.txt.txt"]
+    assert b"SDC021" in medium["rows.csv.2.txt"]
+
+
+def test_a_notice_tells_nothing_of_a_highly_sensitive_output(site: Site) -> None:
+    levels = {"rows.csv.txt": HIGH, "rows.csv.2.txt": HIGH}
+    site.publish(
+        site.run({"rows.csv": ROWS, "rows.csv.txt": "mine", "rows.csv.2.txt": "mine"}, levels=levels)
+    )
+    assert set(site.view(site.medium)) == {"rows.csv.txt", "metadata/model.log"}
+
+
+def test_a_file_in_place_of_a_folder_of_a_dropped_action_replaces_all_of_it(site: Site) -> None:
+    site.publish(site.run({"out/a.csv": TABLE, "out/b.csv": TABLE}, action="gone"))
+    site.publish(site.run({"out": TABLE.encode()}, level=HIGH, action="new", job="b"), actions=["new"])
+    found = site.areas.manifest(WORKSPACE)
+    assert found is not None
+    assert set(found["outputs"]) == {"out"}
+    assert "out" in site.view(site.high)
+
+
+def test_an_older_manifest_with_outputs_that_collide_can_be_published_over(site: Site) -> None:
+    site.publish(site.run({"out/rows.csv": ROWS}, action="gone", finished=1_700_000_000))
+    site.publish(site.run({"x": TABLE}, level=HIGH, action="new", job="b"))
+    place = site.high / "workspaces" / WORKSPACE / "metadata/manifest.json"
+    older = json.loads(place.read_bytes())
+    older["outputs"]["out"] = older["outputs"].pop("x")
+    place.unlink()
+    place.write_text(json.dumps(older))
+    assert site.publish(site.run({"y.csv": TABLE}, action="third", job="c"))
+    found = site.areas.manifest(WORKSPACE)
+    assert found is not None
+    assert set(found["outputs"]) == {"out", "y.csv"}
 
 
 def test_a_log_that_may_not_be_shown_is_replaced_by_a_notice(site: Site) -> None:
