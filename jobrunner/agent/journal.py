@@ -17,7 +17,7 @@ import structlog
 
 from jobrunner.agent import attempt_rows, clock, last_second, resolutions
 from jobrunner.agent.attempt_rows import COLUMNS, Accepted, Attempt, Step
-from jobrunner.agent.outcome import Outcome
+from jobrunner.agent.outcome import Outcome, shortened
 from jobrunner.agent.reserve import Reserve, is_no_room
 from jobrunner.sync import outbox
 from jobrunner.sync.messages import Event, Offer
@@ -26,6 +26,8 @@ from jobrunner.sync.vocabulary import Reason
 log = structlog.get_logger()
 
 SCHEMA_VERSION: Final = 3
+
+MOST_INCIDENTS: Final = 10_000
 
 _SCHEMA: Final = f"""
 {attempt_rows.SCHEMA};
@@ -313,13 +315,15 @@ class Journal:
     def note(
         self, reason: str, detail: str, message: str, *, job_id: str | None = None, attempt: int | None = None
     ) -> None:
-        """Keep what the outside must not hear, for the site's operator."""
+        """Keep what the outside must not hear, for the site's operator: the newest 10,000, 16 KiB of each."""
         with self.transaction() as connection:
-            connection.execute(
+            noted = connection.execute(
                 "INSERT INTO incidents (second, job_id, attempt, reason, detail, message) "
                 "VALUES (?, ?, ?, ?, ?, ?)",
-                (clock.now(), job_id, attempt, reason, detail, message),
+                (clock.now(), job_id, attempt, reason, detail, shortened(message)),
             )
+            oldest = (noted.lastrowid or 0) - MOST_INCIDENTS + 1
+            connection.execute("DELETE FROM incidents WHERE number < ?", (oldest,))
 
     def count_ended(self, reasons: Collection[Reason]) -> int:
         """How many jobs have an attempt that ended for one of these reasons."""

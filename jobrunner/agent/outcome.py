@@ -20,6 +20,18 @@ class Outcome:
     message: str = ""
 
 
+LONGEST_MESSAGE: Final = 16 * 1024
+"""Bytes that are kept of a message."""
+
+
+def shortened(message: str) -> str:
+    """The message, cut at 16 KiB: a job's own names are in it, and the journal keeps it for ever."""
+    whole = message.encode("utf-8", "backslashreplace")
+    if len(whole) <= LONGEST_MESSAGE:
+        return message
+    return f"{whole[:LONGEST_MESSAGE].decode('utf-8', 'ignore')} ... ({len(whole)} bytes in all)"
+
+
 def is_incident(outcome: Outcome) -> bool:
     """Whether the site's operator should look at an attempt that ended so."""
     if outcome.exit_class in (ExitClass.SUCCEEDED, ExitClass.CANCELLED):
@@ -96,13 +108,13 @@ _CLASS_OF_REASON = {
 
 
 def end(reason: Reason, detail: str = "", message: str = "") -> Ended:
-    """The exception that ends an attempt for the given terminal reason.
+    """The exception that ends an attempt for the given terminal reason; 16 KiB of the message are kept.
 
     Raises ValueError for a detail that this reason does not have.
     """
     if detail not in DETAILS.get(reason, {""}) and not _is_rule(reason, detail):
         raise ValueError(f"{reason.value} has no detail {detail!r}")
-    return Ended(Outcome(_CLASS_OF_REASON[reason], reason, detail, message))
+    return Ended(Outcome(_CLASS_OF_REASON[reason], reason, detail, shortened(message)))
 
 
 def _is_rule(reason: Reason, detail: str) -> bool:

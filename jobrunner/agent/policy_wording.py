@@ -4,11 +4,12 @@
 `*` stands for a name that the site chooses, such as that of an image.
 """
 
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+
+from jobrunner.pipeline.suggestions import Suggestions
 
 _LONGEST_SHOWN: Final = 60
 # An image id has 71 signs.
@@ -183,9 +184,9 @@ def _has_settings(section: tuple[str, ...]) -> bool:
 
 def _unknown(place: tuple[str | int, ...], section: tuple[str, ...]) -> str:
     names = [key[-1] for key in SETTINGS if len(key) == len(section) + 1 and key[: len(section)] == section]
-    near = difflib.get_close_matches(str(place[-1])[:_LONGEST_SHOWN], names, n=1)
+    near = Suggestions(names).closest(str(place[-1]))
     if near:
-        return f"there is no such setting; perhaps `{near[0]}` is meant"
+        return f"there is no such setting; perhaps `{near}` is meant"
     return f"there is no such setting here; there are {', '.join(names)}"
 
 

@@ -35,7 +35,7 @@ from jobrunner.agent.report import Reporter
 from jobrunner.agent.results import Results
 from jobrunner.agent.reusable import FindSource
 from jobrunner.agent.site_hook import SiteHook
-from jobrunner.agent.tries import given_up, is_hopeless, pause
+from jobrunner.agent.tries import check_not_cancelled, given_up, is_hopeless, pause
 from jobrunner.executors.base import ActionRun, EngineError, Executor, Limits, SandboxRefused
 from jobrunner.privacy.runs import InputChanged, InputMissing, stage_inputs
 from jobrunner.study import GitRules, IntakeError, Stop, Stopped, extract
@@ -289,7 +289,8 @@ class Procedure:
         if outcome is not None:
             approved.result()
             raise Ended(outcome)
-        tools.results.collect(attempt, self._action_run(attempt), allowed=approved.result)
+        still_wanted = partial(check_not_cancelled, tools.journal, attempt, self._stops[attempt.key])
+        tools.results.collect(attempt, self._action_run(attempt), approved.result, still_wanted)
         tools.journal.advance(attempt, Step.DELIVER)
 
     def _deliver(self, attempt: Attempt) -> None:

@@ -107,24 +107,38 @@ class Results:
         if ready is not None:
             ready.stop()
 
-    def collect(self, attempt: Attempt, run: ActionRun, allowed: Callable[[], object]) -> None:
+    def collect(
+        self,
+        attempt: Attempt,
+        run: ActionRun,
+        allowed: Callable[[], object],
+        still_wanted: Callable[[], object] = lambda: None,
+    ) -> None:
         """Fill and finish the attempt's run folder; a folder that is finished already is left as it is.
 
         `allowed` returns once it is certain that collecting is still allowed, raising Ended when it is not:
-        nothing in the workspace is read before. Raises Ended with outputs_missing or outputs_refused.
+        nothing in the workspace is read before. `still_wanted` is called again and again meanwhile, in two
+        threads, and may raise to stop. Raises Ended with outputs_missing or outputs_refused.
         """
         try:
             ready = self._ready.get(attempt.key) or self._make_ready(attempt, run)
         except RunFinished:
             return
         try:
-            self._fill(attempt, run, ready, allowed)
+            self._fill(attempt, run, ready, allowed, still_wanted)
         except BaseException:
             # Whoever tries again begins with an empty folder and processes of its own.
             self.forget(attempt)
             raise
 
-    def _fill(self, attempt: Attempt, run: ActionRun, ready: Ready, allowed: Callable[[], object]) -> None:
+    def _fill(
+        self,
+        attempt: Attempt,
+        run: ActionRun,
+        ready: Ready,
+        allowed: Callable[[], object],
+        still_wanted: Callable[[], object],
+    ) -> None:
         folder = ready.folder
         with ThreadPoolExecutor(2) as beside:
             coming = Coming()
@@ -141,9 +155,10 @@ class Results:
                     "job": attempt.job_id,
                     "commit": attempt.offer.commit,
                 },
+                still_wanted=still_wanted,
             )
             with coming:
-                collection = self._collected(attempt, run, ready, allowed, coming.put)
+                collection = self._collected(attempt, run, ready, allowed, coming.put, still_wanted)
                 saved.result()
                 _append(folder, collection.notes)
         folder.finish(_facts(attempt, Reason.COMPLETED), collection, report.result())
@@ -155,6 +170,7 @@ class Results:
         ready: Ready,
         allowed: Callable[[], object],
         kept: Callable[[CollectedFile], None],
+        still_wanted: Callable[[], object],
     ) -> Collection:
         facts = attempt.facts
         try:
@@ -167,6 +183,7 @@ class Results:
                     collector=ready.collector,
                     inputs={row[0] for row in facts["inputs"]},
                     kept=kept,
+                    still_wanted=still_wanted,
                 )
             self.areas.require_free(
                 workspace_of(attempt),

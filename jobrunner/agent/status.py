@@ -13,6 +13,8 @@ from jobrunner.agent.overview import counted, overview_lines, plain, time_text
 from jobrunner.agent.policy import load_site
 
 _OWN_ADVICE: Final = "; for their researchers to mend, who see the reason, but not the log."
+_MOST_LINES: Final = 20
+_MOST_CHARACTERS: Final = 4_000
 
 
 def _line(attempt: Attempt) -> str:
@@ -27,6 +29,19 @@ def _line(attempt: Attempt) -> str:
         f"{time_text(attempt.created)}  {attempt.offer.project}  {plain(attempt.offer.action)}  "
         f"{attempt.job_id}-{attempt.number}  {where}{detail}"
     )
+
+
+def _first_lines(message: str) -> Iterator[str]:
+    """What fits on a screen of a message that a job may have made long: 20 lines, 4,000 characters."""
+    lines = message.split("\n")
+    left = _MOST_CHARACTERS
+    for number, line in enumerate(lines):
+        if number == _MOST_LINES or left <= 0:
+            yield f"... and {counted(len(lines) - number, 'more line')}."
+            return
+        shown = plain(line[:left])
+        yield shown if len(shown) <= left else f"{shown[:left]}..."
+        left -= len(shown)
 
 
 def _now_lines(state: Path) -> Iterator[str]:
@@ -52,12 +67,12 @@ def status_lines(policy_file: Path, last: int) -> Iterator[str]:
     for attempt in attempts:
         yield ("  " + _line(attempt))
         if attempt.outcome is not None and attempt.outcome.message:
-            for line in attempt.outcome.message.split("\n"):
-                yield (f"      {plain(line)}")
+            for line in _first_lines(attempt.outcome.message):
+                yield (f"      {line}")
     own = journal.count_ended(STUDYS_OWN)
     yield f"Jobs that failed in the study's own code: {own}{_OWN_ADVICE if own else '.'}"
     incidents = journal.incidents(last)
     yield (f"{counted(len(incidents), 'newest incident')} (UTC):" if incidents else "No incident.")
     for second, job_id, number, reason, detail, message in incidents:
         about = "" if job_id is None else f"  {job_id}-{number}"
-        yield (f"  {time_text(second)}{about}  {reason} {detail}: {plain(message)}")
+        yield (f"  {time_text(second)}{about}  {reason} {detail}: {' '.join(_first_lines(message))}")

@@ -1,13 +1,14 @@
-"""A step that failed: how long until it is tried again, and when that makes no sense any more."""
+"""A step that takes long or failed: whether it goes on, when it is tried again, and when no more."""
 
 import errno
 import time
 from typing import Final
 
 from jobrunner.agent.attempt_rows import Attempt, Step
+from jobrunner.agent.journal import Journal
 from jobrunner.agent.outcome import Outcome, end
 from jobrunner.executors.base import ContainerLost
-from jobrunner.study import Stop
+from jobrunner.study import Stop, Stopped
 from jobrunner.sync.vocabulary import Reason
 
 _TRIES_OF_A_STEP: Final = 5
@@ -37,6 +38,17 @@ def pause(failures: int, stop: Stop | None = None) -> None:
         time.sleep(seconds)
     else:
         stop.wait(seconds)
+
+
+def check_not_cancelled(journal: Journal, attempt: Attempt, stop: Stop) -> None:
+    """Raise Stopped when somebody cancelled the attempt.
+
+    One that is superseded is asked to stop too, but what it made is kept (threats.md section 7).
+    """
+    if stop.asked:
+        now = journal.get(*attempt.key)
+        if now is not None and now.cancel is not None:
+            raise Stopped
 
 
 def is_hopeless(attempt: Attempt, problem: Exception, failures: int) -> bool:

@@ -13,7 +13,7 @@ from jobrunner.pipeline.loading import read_tree
 from jobrunner.pipeline.model import RETIRED_RUNTIMES, RUNTIMES, Action, Pipeline, Problem
 from jobrunner.pipeline.nodes import Node
 from jobrunner.pipeline.patterns import PatternSet
-from jobrunner.pipeline.suggestions import Suggestions
+from jobrunner.pipeline.suggestions import Comparisons, Suggestions
 from jobrunner.pipeline.wording import listing, quote
 
 #: File types of programs that a runtime is given by name.
@@ -33,12 +33,14 @@ class _Study:
     #: Every pattern of the file, and the action that makes it.
     patterns: PatternSet
     makers: dict[str, str]
+    #: What looking for files that were meant may cost, all actions together.
+    comparisons: Comparisons
 
 
 def missing_beside(folder: Path, data: bytes, pipeline: Pipeline) -> tuple[Problem, ...]:
     """The warnings about a valid file, in file order; `data` is its text, from which places are taken."""
     makers = {pattern: action.id for action in pipeline.actions.values() for pattern, _ in action.patterns()}
-    study = _Study(folder, pipeline, PatternSet(makers), makers)
+    study = _Study(folder, pipeline, PatternSet(makers), makers, Comparisons())
     places = _run_places(data)
     return tuple(
         Problem(rule, "warning", places[action.id].line, places[action.id].column, action.id, message)
@@ -89,7 +91,7 @@ def _missing(study: _Study, action: Action, word: str, rule: str, verb: str) -> 
         which = listing(makers)
         yield rule, f"{start}. {which} makes it: add that to `needs`."
         return
-    hint = _nearest(study.folder, PurePosixPath(word))
+    hint = _nearest(study, PurePosixPath(word))
     yield rule, f"{start}, and no action makes it. Add the file, or fix the spelling.{hint}"
 
 
@@ -110,15 +112,17 @@ def _is_there(folder: Path, path: PurePosixPath) -> bool:
         return False
 
 
-def _nearest(folder: Path, path: PurePosixPath) -> str:
+def _nearest(study: _Study, path: PurePosixPath) -> str:
     """The file of the same folder that was probably meant."""
+    if study.comparisons.left <= 0:
+        return ""
     names: list[str] = []
     try:
-        for entry in (folder / path.parent).iterdir():
+        for entry in (study.folder / path.parent).iterdir():
             names.append(entry.name)
             if len(names) == _MOST_NAMES:
                 break
     except OSError:
         return ""
-    close = Suggestions(names).closest(path.name)
+    close = Suggestions(names, study.comparisons).closest(path.name)
     return f" Did you mean {quote(str(path.with_name(close)))}?" if close else ""

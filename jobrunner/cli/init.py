@@ -1,6 +1,5 @@
 """`jobrunner init`: begin a study from a small complete one."""
 
-import difflib
 import json
 import os
 import shlex
@@ -12,6 +11,7 @@ import typer
 
 from jobrunner.cli.errors import Stop
 from jobrunner.pipeline.schema import json_schema
+from jobrunner.pipeline.suggestions import Suggestions
 from jobrunner.templates import TEMPLATES, TemplateProblem, copy
 
 _DEFAULT: Final = "python"
@@ -67,8 +67,8 @@ def init(
 def _require_template(name: str) -> None:
     if name in TEMPLATES:
         return
-    close = difflib.get_close_matches(name.lower(), TEMPLATES, n=1)
-    meant = f" Did you mean {close[0]}?" if close else ""
+    close = Suggestions(TEMPLATES).closest(name)
+    meant = f" Did you mean {close}?" if close else ""
     raise Stop(f"init: there is no template {name!r}, only {', '.join(TEMPLATES)}.{meant}", 2)
 
 

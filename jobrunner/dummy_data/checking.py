@@ -17,7 +17,6 @@ class Reporter:
 
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
-        self._suggestions: dict[tuple[str, ...], Suggestions] = {}
 
     def at(self, node: Node, word: str, message: str) -> None:
         """A problem at a node; `word` is its id."""
@@ -25,10 +24,7 @@ class Reporter:
 
     def hint(self, text: str, names: Sequence[str]) -> str:
         """`" Did you mean ...?"` or nothing."""
-        known = tuple(names)
-        if known not in self._suggestions:
-            self._suggestions[known] = Suggestions(known)
-        return self._suggestions[known].hint(text)
+        return Suggestions(names, self._findings.comparisons).hint(text)
 
     def unknown_keys(self, mapping: Node, allowed: Sequence[str], what: str) -> None:
         """Report each key that does not belong here."""

@@ -4,15 +4,20 @@ from operator import itemgetter
 
 from jobrunner.pipeline.model import Problem, Severity
 from jobrunner.pipeline.nodes import Node
+from jobrunner.pipeline.suggestions import Comparisons
 
 #: line, column, id, message, severity, action, beside: as sorted.
 _Row = tuple[int, int, str, str, Severity, str | None, int | None]
 
 
 class Findings:
-    """All problems of one check. What an alias brings to one place of an action twice counts once."""
+    """All problems of one check. What an alias brings to one place of an action twice counts once.
+
+    `comparisons` is what looking for names that were meant may cost the whole check.
+    """
 
     def __init__(self, found: list[Problem]) -> None:
+        self.comparisons = Comparisons()
         self._rows: dict[_Row, None] = {}
         for one in found:
             self._rows[one.line, one.column, one.id, one.message, one.severity, one.action, one.beside] = None

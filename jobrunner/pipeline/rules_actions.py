@@ -58,7 +58,7 @@ class ActionRules:
         self._findings = findings
         self._outputs = OutputRules(version, findings)
         self._commands = CommandRules(version, findings)
-        self._key_names = Suggestions(_KEYS)
+        self._key_names = Suggestions(_KEYS, findings.comparisons)
         self._infinite: dict[int, tuple[Node, ...]] = {}
 
     def check_all(self, top: Entries) -> list[CheckedAction]:

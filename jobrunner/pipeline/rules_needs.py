@@ -14,7 +14,7 @@ _LONGEST_CIRCLE_SHOWN = 8
 
 def check_needs(needs: Mapping[str, list[Node]], findings: Findings) -> None:
     """Every rule about `needs`; the mapping has each action of the file, in file order."""
-    suggestions = Suggestions(needs.keys())
+    suggestions = Suggestions(needs.keys(), findings.comparisons)
     spaced: dict[str, bool] = {}
     #: The entries of each action that lead to another one of the file, in order.
     leads: dict[str, list[Node]] = {}

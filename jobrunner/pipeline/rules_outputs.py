@@ -59,7 +59,7 @@ class OutputRules:
         #: Pattern -> (action, line) of its first place in the file.
         self._firsts: dict[str, tuple[str, int]] = {}
         self._faults: dict[tuple[bool, str], tuple[tuple[str, str], ...]] = {}
-        self._level_names = Suggestions(LEVELS)
+        self._level_names = Suggestions(LEVELS, findings.comparisons)
         self._steps = 0
 
     def check(self, action: str, key: Node, outputs: Node) -> Outputs:

@@ -21,7 +21,7 @@ _LONGEST_COUNT = 4_000
 
 def check_keys(top: Entries, findings: Findings) -> None:
     """PY010: only three keys have a meaning."""
-    suggestions = Suggestions(_KEYS)
+    suggestions = Suggestions(_KEYS, findings.comparisons)
     for name, (key, _) in top.items():
         if name not in _KEYS:
             message = "Only `version`, `actions` and `expectations` go here: remove it or fix the spelling."

@@ -1,19 +1,68 @@
 """The name that was probably meant, for messages. Bounded work, whatever the file holds."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from heapq import nlargest
+from typing import Final
 
 from jobrunner.pipeline.wording import quote
 
-#: Comparisons of two names in one check; a comparison takes some microseconds.
-_MOST_COMPARISONS = 20_000
+#: What all comparisons of one check may cost; one unit takes 0.1 to 0.3 microseconds. A count and no clock:
+#: the agent and a laptop must tell the same problems of the same file.
+MOST_COST: Final = 2_000_000
+#: No name longer than this is compared: the cost of two long ones grows with both.
+LONGEST_NAME: Final = 128
+
+_COST_OF_A_LOOK: Final = 4
+_COST_OF_A_RATIO: Final = 100
+
+
+class Comparisons:
+    """What comparing names may still cost. After that nothing is like anything any more."""
+
+    def __init__(self, most_cost: int = MOST_COST) -> None:
+        self.left = most_cost
+
+    def nearest(self, text: str, names: Iterable[str], most: int = 1, cutoff: float = 0.6) -> list[str]:
+        """Up to `most` of `names` that are like `text`, the likest first; none once the work was too much.
+
+        As difflib.get_close_matches, with the cost of each step taken off before it is made.
+        """
+        if len(text) > LONGEST_NAME or self.left <= 0:
+            return []
+        # Only needed for a file with mistakes, and not cheap to import.
+        from difflib import SequenceMatcher
+
+        matcher = SequenceMatcher()
+        matcher.set_seq2(text)
+        found: list[tuple[float, str]] = []
+        for name in names:
+            self.left -= _COST_OF_A_LOOK
+            if len(name) > LONGEST_NAME:
+                continue
+            both = len(name) + len(text)
+            if 2 * min(len(name), len(text)) < cutoff * both:
+                continue
+            self.left -= both
+            if self.left <= 0:
+                return []
+            matcher.set_seq1(name)
+            if matcher.quick_ratio() < cutoff:
+                continue
+            self.left -= _COST_OF_A_RATIO + len(name) * len(text)
+            if self.left <= 0:
+                return []
+            likeness = matcher.ratio()
+            if likeness >= cutoff:
+                found.append((likeness, name))
+        return [name for _, name in nlargest(most, found)]
 
 
 class Suggestions:
-    """Looks among known names. After so many comparisons it has no more suggestions."""
+    """Looks among known names, at the cost of `comparisons`, which many of these may share."""
 
-    def __init__(self, names: Collection[str]) -> None:
-        self._names = [name for name in names if len(name) <= 128]
-        self._left = _MOST_COMPARISONS
+    def __init__(self, names: Collection[str], comparisons: Comparisons | None = None) -> None:
+        self._names = names
+        self._comparisons = Comparisons() if comparisons is None else comparisons
         self._known: dict[str, str] = {}
 
     def hint(self, text: str) -> str:
@@ -23,14 +72,8 @@ class Suggestions:
 
     def closest(self, text: str) -> str:
         """The name that was probably meant, or nothing."""
-        if text in self._known:
-            return self._known[text]
-        if len(text) > 128 or len(self._names) > self._left:
-            return ""
-        self._left -= 2 * len(self._names)
-        # Only needed for a file with mistakes, and not cheap to import.
-        from difflib import get_close_matches
-
-        close = get_close_matches(text, self._names, n=1) or get_close_matches(text.lower(), self._names, n=1)
-        self._known[text] = close[0] if close else ""
+        if text not in self._known:
+            nearest = self._comparisons.nearest
+            close = nearest(text, self._names) or nearest(text.lower(), self._names)
+            self._known[text] = close[0] if close else ""
         return self._known[text]

@@ -6,7 +6,7 @@ Every file gets a report. One that makes the check die, hang or raise gets SDC09
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -78,15 +78,17 @@ def check_files(
     log: Path | None = None,
     log_name: str = "metadata/job.log",
     subject: Mapping[str, str] | None = None,
+    still_wanted: Callable[[], object] = lambda: None,
 ) -> Report:
     """The report on the moderately sensitive ones of `files` and on the last 1 MiB of `log`.
 
     `files` may come while they are collected; `log` is looked at when there are no more.
     `subject`: project, workspace, job, commit, for the report. A file that could not be checked is in the
-    report with SDC099, also when no process can be started at all.
+    report with SDC099, also when no process can be started at all. `still_wanted` is called while a check
+    goes on, and may raise to stop.
     """
     started = int(time.time())
-    reports = checker.reports(_requests(files, log, log_name))
+    reports = checker.reports(_requests(files, log, log_name), still_wanted)
     of_log = reports.pop() if log is not None else None
     return Report(
         engine=__version__,
@@ -153,14 +155,18 @@ class Checker:
         while self._dismissed:
             self._dismissed.pop().stop()
 
-    def reports(self, requests: Iterable[_Request]) -> list[FileReport]:
+    def reports(
+        self, requests: Iterable[_Request], still_wanted: Callable[[], object] = lambda: None
+    ) -> list[FileReport]:
         """One report for each request, in order. The worker reads these files and no others."""
         try:
-            return list(self._reports(requests))
+            return list(self._reports(requests, still_wanted))
         finally:
             self.dismiss()
 
-    def _reports(self, requests: Iterable[_Request]) -> Iterator[FileReport]:
+    def _reports(
+        self, requests: Iterable[_Request], still_wanted: Callable[[], object]
+    ) -> Iterator[FileReport]:
         spent = 0.0  # waiting for the next file is no time of the checks
         for number, request in enumerate(requests):
             if spent > self.limits.total_seconds:
@@ -168,14 +174,15 @@ class Checker:
                 continue
             began = time.monotonic()
             try:
-                yield self._ask(number, request)
+                yield self._ask(number, request, still_wanted)
             except (frames.BrokenConversation, NotConfined, OSError):
                 self.stop()
                 yield self._unchecked(request, "check failed")
             finally:
                 spent += time.monotonic() - began
 
-    def _ask(self, number: int, request: _Request) -> FileReport:
+    def _ask(self, number: int, request: _Request, still_wanted: Callable[[], object]) -> FileReport:
+        still_wanted()
         worker = self._started()
         fd = os.open(request.stored, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
@@ -189,7 +196,7 @@ class Checker:
         finally:
             os.close(fd)
         while True:
-            received = frames.receive(worker.connection)
+            received = frames.receive(worker.connection, still_wanted)
             if received is None:
                 raise frames.BrokenConversation("the worker ended")
             answer, extra = received

@@ -98,6 +98,7 @@ def collect(
     inputs: AnyOf[str] = (),
     untouched: Mapping[str, Untouched] | None = None,
     kept: Callable[[CollectedFile], None] = lambda _file: None,
+    still_wanted: Callable[[], object] = lambda: None,
 ) -> Collection:
     """Copy every file below `root_fd` that a pattern matches into the run folder `into`.
 
@@ -106,6 +107,7 @@ def collect(
     `untouched`: for a work folder that is a copy and no overlay, what was put there; files that are still
     the same are no outputs.
     `kept` hears of each file as soon as its copy is there, before it is known whether all can be kept.
+    `still_wanted` is called between files, for each MiB and twice a second, and may raise to stop.
 
     The job's processes must be gone. Raises OutputsRefused, OutputsMissing (in this order) and
     CollectorFailed; the run folder then holds no file.
@@ -116,7 +118,15 @@ def collect(
     wanted = PatternSet(list(levels))
     into.empty_files()
     conversation = Conversation(
-        root_fd, wanted, levels, into, frozenset(inputs), untouched or {}, collector.limits, kept
+        root_fd,
+        wanted,
+        levels,
+        into,
+        frozenset(inputs),
+        untouched or {},
+        collector.limits,
+        kept,
+        still_wanted,
     )
     state = conversation.state
     try:

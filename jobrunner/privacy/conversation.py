@@ -50,6 +50,7 @@ class Conversation:
         untouched: Mapping[str, Untouched],
         limits: CollectLimits,
         kept: Callable[[CollectedFile], None] = lambda _file: None,
+        still_wanted: Callable[[], object] = lambda: None,
     ) -> None:
         self.root_fd = root_fd
         self.device = os.fstat(root_fd).st_dev
@@ -60,6 +61,7 @@ class Conversation:
         self.untouched = untouched
         self.limits = limits
         self.kept = kept
+        self.still_wanted = still_wanted
         self.state = Heard()
         self.deadline = time.monotonic() + limits.seconds
 
@@ -78,7 +80,7 @@ class Conversation:
         frames.send(connection, request, self.root_fd)
         heard = 0
         while True:
-            received = frames.receive(connection)
+            received = frames.receive(connection, self.still_wanted)
             if received is None:
                 raise frames.BrokenConversation("the collector ended early")
             heard += 1
@@ -101,7 +103,8 @@ class Conversation:
                 frames.send(connection, {})
 
     def keep_going(self) -> None:
-        """Raise OutputsRefused when the time for collecting is over."""
+        """Raise OutputsRefused when the time for collecting is over, or what `still_wanted` raises."""
+        self.still_wanted()
         if time.monotonic() > self.deadline:
             raise OutputsRefused([("", f"collecting took longer than {self.limits.seconds:g} seconds")])
 
@@ -117,7 +120,7 @@ class Conversation:
         elif "refused" in message:
             state.refused.append((str(message["refused"]), str(message.get("why"))))
             if len(state.refused) >= _MOST_NOTES:
-                raise OutputsRefused([("", "and more; only the first ones are listed")])
+                raise OutputsRefused([("", f"{_MOST_NOTES} files were refused, and no more were looked at")])
         elif "odd" in message:
             if len(state.oddities) < _MOST_NOTES:
                 state.oddities.append(

@@ -7,15 +7,18 @@ Only the standard library is imported, since the collector and the checking work
 import array
 import json
 import os
+import select
 import socket
 import struct
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 LARGEST = 4 * 1024 * 1024
 _LENGTH = struct.Struct("!I")
 # Room for more than one fd, so that a peer that sends two is seen and not cut off by the kernel.
 _ROOM_FOR_FDS = 8
+_LOOK_EVERY_MS = 500
 
 
 class BrokenConversation(Exception):
@@ -38,14 +41,18 @@ def send(connection: socket.socket, message: Mapping[str, Any], fd: int | None =
         raise BrokenConversation("the other process has gone") from error
 
 
-def receive(connection: socket.socket) -> tuple[dict[str, Any], int | None] | None:
+def receive(
+    connection: socket.socket, still_wanted: Callable[[], object] | None = None
+) -> tuple[dict[str, Any], int | None] | None:
     """The next message and the file that came with it, or None when the other side has closed.
 
-    The caller owns the fd, which is closed on exec. Waits as long as the socket's own timeout. Raises
-    BrokenConversation.
+    The caller owns the fd, which is closed on exec. Waits as long as the socket's own timeout, and calls
+    `still_wanted` twice a second meanwhile, which may raise to stop. Raises BrokenConversation.
     """
     fds: list[int] = []
     try:
+        if still_wanted is not None:
+            _wait(connection, still_wanted)
         head = _receive_head(connection, fds)
         if head == b"":
             return None
@@ -62,6 +69,18 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], int | None] | No
         _close_all(fds)
         raise
     return message, fds[0] if fds else None
+
+
+def _wait(connection: socket.socket, still_wanted: Callable[[], object]) -> None:
+    """Return when there is something to read."""
+    timeout = connection.gettimeout()
+    began = time.monotonic()
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    while not poll.poll(_LOOK_EVERY_MS):
+        still_wanted()
+        if timeout is not None and time.monotonic() - began > timeout:
+            raise BrokenConversation("the other process is silent")
 
 
 def _receive_head(connection: socket.socket, fds: list[int]) -> bytes:

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from jobrunner.privacy.alike import shown
 
+# Sentences of one kind that a person is told; more are counted.
+_MOST_SENTENCES = 40
+
 
 class OutputsMissing(Exception):
     """Patterns that no regular file matches: the reason outputs_missing.
@@ -20,16 +23,19 @@ class OutputsMissing(Exception):
         self.patterns = tuple(patterns)
         self.alike = {pattern: tuple(paths) for pattern, paths in alike.items()}
         self.oddities = tuple(oddities)
-        super().__init__("no file matches: " + ", ".join(self.patterns))
+        super().__init__("no file matches: " + ", ".join(shown(pattern) for pattern in self.patterns[:20]))
 
     def sentences(self) -> list[str]:
         """What is missing, in whole sentences for the job's log."""
         lines = []
-        for pattern in self.patterns:
+        for pattern in self.patterns[:_MOST_SENTENCES]:
             alike = self.alike.get(pattern, ())
             hint = f" Files that look alike: {', '.join(shown(path) for path in alike)}." if alike else ""
             lines.append(f"No file matches the output {shown(pattern)}.{hint}")
-        return [*lines, *self.oddities]
+        beyond = len(self.patterns) - _MOST_SENTENCES
+        if beyond > 0:
+            lines.append(f"And {beyond} more {'pattern' if beyond == 1 else 'patterns'} matched nothing.")
+        return [*lines, *_first(self.oddities)]
 
 
 class OutputsRefused(Exception):
@@ -44,9 +50,16 @@ class OutputsRefused(Exception):
 
     def sentences(self) -> list[str]:
         """What was refused and why, in whole sentences for the job's log."""
-        return [
-            f"Output {shown(path) if path else '(all)'} was refused: {why}." for path, why in self.refused
-        ]
+        # What concerns the whole folder comes first: it must not be among those that are only counted.
+        refused = sorted(self.refused, key=lambda one: one[0] != "")
+        return _first(
+            [f"Output {shown(path) if path else '(all)'} was refused: {why}." for path, why in refused]
+        )
+
+
+def _first(sentences: Sequence[str]) -> list[str]:
+    beyond = len(sentences) - _MOST_SENTENCES
+    return [*sentences[:_MOST_SENTENCES], *([f"And {beyond} more like these."] if beyond > 0 else [])]
 
 
 class CollectorFailed(Exception):

@@ -19,7 +19,14 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from jobrunner.agent import last_second, resolutions
 from jobrunner.agent.attempt_rows import Accepted, Attempt, Step
-from jobrunner.agent.journal import SCHEMA_VERSION, Conflict, Journal, JournalProblem, NotIntended
+from jobrunner.agent.journal import (
+    MOST_INCIDENTS,
+    SCHEMA_VERSION,
+    Conflict,
+    Journal,
+    JournalProblem,
+    NotIntended,
+)
 from jobrunner.agent.outcome import Outcome
 from jobrunner.agent.report import Reporter
 from jobrunner.sync import outbox
@@ -486,3 +493,20 @@ def test_a_file_that_is_no_journal_is_refused(tmp_path: Path) -> None:
     with pytest.raises(JournalProblem, match="cannot be read"):
         Journal(place)
     assert place.read_bytes() == b"this is no database at all" * 100
+
+
+def test_P19_incidents_have_a_limit_and_the_newest_stay(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert MOST_INCIDENTS == 10_000
+    monkeypatch.setattr("jobrunner.agent.journal.MOST_INCIDENTS", 3)
+    for number in range(5):
+        journal.note("internal_error", "lost", str(number))
+    assert [row[-1] for row in journal.incidents(100)] == ["4", "3", "2"]
+
+
+def test_P19_an_incident_of_great_length_is_kept_in_part(journal: Journal) -> None:
+    journal.note("internal_error", "lost", "é" * 300_000)
+    ((*_, long),) = journal.incidents(1)
+    assert long.endswith("... (600000 bytes in all)")
+    assert len(long.encode()) < 16 * 1024 + 40

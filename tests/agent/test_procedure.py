@@ -32,6 +32,7 @@ from jobrunner.agent.results import Results
 from jobrunner.agent.reusable import none_allowed
 from jobrunner.executors.base import ActionRun, ContainerLost, EngineError, Exit, Limits
 from jobrunner.privacy.areas import Areas
+from jobrunner.privacy.collect import collect
 from jobrunner.privacy.confined_process import Launcher
 from jobrunner.privacy.runs import read_run
 from jobrunner.study import Mirrors
@@ -197,6 +198,17 @@ def test_O01_a_look_alike_that_is_no_text_is_shown_and_not_fatal(bench: Bench) -
     (bench.work / os.fsdecode(b"o/a\xff.cs")).write_text("x")
     after = bench.run(bench.attempt(Step.COLLECT))
     assert (after.step, after.outcome and after.outcome.reason) == (Step.DONE, Reason.OUTPUTS_MISSING)
+
+
+def test_P19_an_end_with_thousands_of_missing_outputs_is_told_in_short(bench: Bench) -> None:
+    patterns = [[f"o/{'é' * 250}{number}.csv", "highly_sensitive"] for number in range(2_000)]
+    attempt = bench.attempt(Step.COLLECT, patterns=patterns)
+    after = bench.run(attempt)
+    assert after.outcome is not None
+    assert after.outcome.reason is Reason.OUTPUTS_MISSING
+    assert len(after.outcome.message.encode()) < 16 * 1024 + 100
+    (log,) = (bench.site.high / "runs" / attempt.job_id).rglob("log")
+    assert log.stat().st_size < 20 * 1024
 
 
 def test_P19_an_end_whose_log_cannot_be_kept_is_still_an_end(
@@ -486,6 +498,50 @@ def test_P21_a_cancel_ends_the_pause_before_another_try(
     assert after.outcome is not None
     assert after.outcome.reason is Reason.BY_REQUESTER
     assert "start" not in bench.engine.calls
+
+
+def test_P21_a_cancel_while_outputs_are_collected_ends_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = threading.Event()
+
+    def endless(*_arguments: Any, still_wanted: Callable[[], object], **_named: Any) -> None:
+        begun.set()
+        deadline = time.monotonic() + 8
+        while time.monotonic() < deadline:
+            still_wanted()
+            time.sleep(0.01)
+
+    monkeypatch.setattr("jobrunner.agent.results.collect", endless)
+    after, took = cancelled_while(bench, bench.attempt(Step.COLLECT), begun.is_set)
+    assert took < 5
+    assert after.outcome is not None
+    assert (after.step, after.outcome.reason) == (Step.DONE, Reason.BY_REQUESTER)
+
+
+def test_P21_twin_what_is_collected_when_a_newer_attempt_exists_is_kept(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, release = threading.Event(), threading.Event()
+
+    def slow(*arguments: Any, **named: Any) -> Any:
+        begun.set()
+        assert release.wait(10)
+        return collect(*arguments, **named)
+
+    monkeypatch.setattr("jobrunner.agent.results.collect", slow)
+    (bench.work / "o/a.csv").write_text("x,n\na,1\n")
+    attempt = bench.attempt(Step.COLLECT)
+    made = Procedure(bench.tools)
+    thread = threading.Thread(target=made.run, args=attempt.key, daemon=True)
+    thread.start()
+    until(begun.is_set)
+    bench.journal.supersede(*attempt.key)
+    made.stop(*attempt.key)
+    release.set()
+    thread.join(10)
+    assert read_run(bench.site.high, *attempt.key).succeeded
+    assert bench.told() == []
 
 
 def held(bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str) -> threading.Event:

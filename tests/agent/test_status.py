@@ -143,3 +143,18 @@ def test_reading_changes_nothing(site_folder: Path) -> None:
     before = journal.open_attempts()
     list(status_lines(place, 20))
     assert journal.open_attempts() == before
+
+
+def test_P19_a_message_without_end_is_shown_in_part(site_folder: Path) -> None:
+    place = write_site(site_folder)
+    journal = Journal(site_folder / "state" / "agent.db")
+    many = "\n".join(f"No file matches the output {number}." for number in range(3_000))
+    fill(journal, "many", Step.DONE, Outcome(ExitClass.FAILED, Reason.OUTPUTS_MISSING, "", many))
+    fill(journal, "long", Step.DONE, Outcome(ExitClass.FAILED, Reason.OUTPUTS_MISSING, "", "\x1b" * 600_000))
+    journal.note("internal_error", "lost", many)
+    lines = list(status_lines(place, 20))
+    shown = [line for line in lines if line.startswith("      No file")]
+    assert len(shown) == 20
+    assert "      ... and 2980 more lines." in lines
+    assert max(map(len, lines)) < 4_100
+    assert sum(map(len, lines)) < 12_000

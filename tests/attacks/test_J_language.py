@@ -1,14 +1,18 @@
 """Hostile pipeline files (threats.md section 8, J): refused by rule id, in bounded time and memory."""
 
+import difflib
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jobrunner.pipeline import load
+from jobrunner.pipeline.suggestions import MOST_COST, Comparisons, Suggestions
 
 pytestmark = pytest.mark.unit
 
@@ -257,3 +261,55 @@ def test_J06_action_id_that_is_no_plain_name_is_refused(name: str) -> None:
 
     assert [problem.id for problem in loaded.problems] == ["PS020"]
     assert loaded.pipeline is None
+
+
+class _Counting(difflib.SequenceMatcher[str]):
+    """Finds nothing alike, and counts what looking costs: signs of one text times signs of the other."""
+
+    cost = 0
+    signs: tuple[int, int] = (0, 0)
+
+    def set_seq1(self, a: Sequence[str]) -> None:
+        self.signs = (len(a), self.signs[1])
+
+    def set_seq2(self, b: Sequence[str]) -> None:
+        self.signs = (self.signs[0], len(b))
+
+    def quick_ratio(self) -> float:
+        return 1.0
+
+    def ratio(self) -> float:
+        _Counting.cost += self.signs[0] * self.signs[1]
+        return 0.0
+
+
+def test_J01_names_that_were_meant_are_looked_for_with_bounded_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(difflib, "SequenceMatcher", _Counting)
+    monkeypatch.setattr(_Counting, "cost", 0)
+    actions = "".join(
+        f"  {'a' * 110}{n:05}: {{run: 'python:v2 {n}', needs: [{'b' * 100}{n:05}], "
+        f"o{'u' * 8}{n}: 1, outputs: {{highly_sensitiv{n}: {{}}}}}}\n"
+        for n in range(300)
+    )
+    problems = load((HEAD + actions).encode()).problems
+    assert sum(problem.id == "PY037" for problem in problems) == 300
+    assert 0 < _Counting.cost <= MOST_COST
+
+
+def test_J01_twin_a_name_that_was_meant_is_found_until_the_work_is_too_much() -> None:
+    enough = Comparisons()
+    assert enough.nearest("modle", ["extract", "model"]) == ["model"]
+    assert Suggestions(["extract", "model"], enough).hint("Model") == " Did you mean `model`?"
+    few = Comparisons(most_cost=200)
+    assert [few.nearest("modle", ["model"]) for _ in range(3)] == [["model"], [], []]
+    assert Comparisons().nearest("a" * 129, ["a" * 128]) == []
+    assert Comparisons().nearest("a" * 128, ["a" * 129, "a" * 127 + "b"]) == ["a" * 127 + "b"]
+
+
+@given(
+    st.text("abc", max_size=8), st.lists(st.text("abc", max_size=8), max_size=8), st.sampled_from([0.6, 0.75])
+)
+def test_what_is_near_is_what_the_standard_library_calls_near(
+    text: str, names: list[str], cutoff: float
+) -> None:
+    assert Comparisons().nearest(text, names, 3, cutoff) == difflib.get_close_matches(text, names, 3, cutoff)

@@ -7,6 +7,7 @@ import pytest
 from jobrunner.cli.check import check
 from jobrunner.cli.check_folder import missing_beside
 from jobrunner.pipeline import load
+from jobrunner.pipeline.suggestions import Comparisons
 
 pytestmark = pytest.mark.unit
 
@@ -160,3 +161,14 @@ def test_json_is_about_a_file(folder: Path, capfdbinary: pytest.CaptureFixture[b
     out, err = capfdbinary.readouterr()
     assert out == b""
     assert b"it is a folder; name the file" in err
+
+
+def test_J01_files_that_were_meant_share_what_looking_for_them_may_cost(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = "r:v2 analysis/modle.R analysis/mdoel.R analysis/moedl.R"
+    hinted = [message for _, _, message in with_run(folder, run) if "Did you mean" in message]
+    assert len(hinted) == 3
+    monkeypatch.setattr("jobrunner.cli.check_folder.Comparisons", lambda: Comparisons(most_cost=300))
+    messages = [message for _, _, message in with_run(folder, run)]
+    assert ["Did you mean" in message for message in messages] == [True, False, False]

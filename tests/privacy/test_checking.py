@@ -109,3 +109,20 @@ def test_files_of_another_job_meet_another_process(site: Site, monkeypatch: pyte
         assert check_files(collection.files, checker=checker, log=folder.log).complete
         assert checker.worker is None
     assert len(set(used)) == 2
+
+
+def test_P21_checks_that_nobody_needs_any_more_stop(site: Site) -> None:
+    class Unwanted(Exception):
+        pass
+
+    def unwanted() -> None:
+        raise Unwanted
+
+    site.write({"a.csv": TABLE})
+    folder = site.folder()
+    collection = site.collect([("a.csv", MODERATE)], into=folder)
+    checker = Checker(LAUNCHER, CHECK_UID, CHECK_UID)
+    with pytest.raises(Unwanted):
+        check_files(collection.files, checker=checker, log=folder.log, still_wanted=unwanted)
+    assert checker.worker is None
+    checker.stop()

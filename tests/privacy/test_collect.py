@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from jobrunner.pipeline.patterns import PatternSet
-from jobrunner.privacy import frames, names
+from jobrunner.pipeline.suggestions import Comparisons
+from jobrunner.privacy import alike, frames, names
 from jobrunner.privacy.collect import (
     CollectLimits,
     CollectorFailed,
@@ -20,6 +21,7 @@ from jobrunner.privacy.collect import (
 )
 from jobrunner.privacy.confined_process import ConfinedProcess, Launcher
 from jobrunner.privacy.conversation import Conversation
+from jobrunner.privacy.runs import RunFolder
 from tests.privacy.making import HIGH, IS_ROOT, JOB_UID, MODERATE, Site, collector, opened
 
 pytestmark = pytest.mark.unit
@@ -294,3 +296,87 @@ def test_the_caps_are_those_of_the_specification() -> None:
         "depth": 32, "entries": 200_000, "files": 5_000, "total_bytes": 20 * 2**30, "seconds": 3600.0,
     }  # fmt: skip
     assert (names.PART_BYTES, names.PATH_BYTES) == (200, 512)
+
+
+def test_O15_hints_about_missing_outputs_are_few_and_cost_little(site: Site) -> None:
+    site.write({f"{'a' * 120}{number:03}.bin": "" for number in range(30)})
+    patterns = [(f"{'a' * 119}{number:04}.csv", HIGH) for number in range(3_000)]
+    with pytest.raises(OutputsMissing) as caught:
+        site.collect(patterns)
+    missing = caught.value
+    assert len(missing.patterns) == 3_000
+    assert len(missing.alike) == 20
+    sentences = missing.sentences()
+    assert len(sentences) == 41
+    assert sentences[-1] == "And 2960 more patterns matched nothing."
+    assert len(str(missing)) < 5_000
+
+
+def test_O15_looking_for_what_was_meant_has_one_budget_for_all_patterns() -> None:
+    left = []
+    for patterns in (20, 4_000):
+        comparisons = Comparisons(most_cost=10**9)
+        wanted = [f"{'ab' * 50}{number:04}.csv" for number in range(patterns)]
+        alike.look_alikes(wanted, [f"{'c' * 100}{number:05}.bin" for number in range(5_000)], comparisons)
+        left.append(10**9 - comparisons.left)
+    # 20 patterns, 500 paths, and each pair is told apart by its signs alone.
+    assert left[0] == left[1] < 20 * 500 * 300
+    spent = Comparisons(most_cost=0)
+    found = alike.look_alikes(["out/model.csv"], ["out/modle.csv", "other/Model.csv"], spent)
+    assert found == {"out/model.csv": ("other/Model.csv",)}
+    assert alike.look_alikes(["out/model.csv"], ["out/modle.csv"]) == {"out/model.csv": ("out/modle.csv",)}
+
+
+def test_O15_of_many_refusals_those_about_the_whole_folder_and_the_first_are_told() -> None:
+    refused = [(f"{number}.csv", "it is odd") for number in range(300)]
+    sentences = OutputsRefused([*refused, ("", "time is over")]).sentences()
+    assert sentences[:2] == [
+        "Output (all) was refused: time is over.",
+        "Output `0.csv` was refused: it is odd.",
+    ]
+    assert len(sentences) == 41
+    assert sentences[-1] == "And 261 more like these."
+    assert OutputsMissing([], {}, [f"{number} is a link." for number in range(300)]).sentences()[40:] == [
+        "And 260 more like these."
+    ]
+
+
+class Unwanted(Exception):
+    pass
+
+
+def test_P21_collecting_stops_between_files_and_in_the_middle_of_one(site: Site) -> None:
+    calls = 0
+
+    def until_the_fourth() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise Unwanted
+
+    def collected(folder: RunFolder) -> None:
+        with opened(site.work) as root, collector() as walking:
+            collect(root, [("*.bin", HIGH)], into=folder, collector=walking, still_wanted=until_the_fourth)
+
+    site.write({"big.bin": b"x" * (5 << 20)})
+    folder = site.folder()
+    with pytest.raises(Unwanted):
+        collected(folder)
+    assert list(folder.files.iterdir()) == []
+    site.write({"big.bin": b"x"})
+    collected(site.folder())
+
+
+def test_P21_who_waits_for_a_silent_process_can_be_stopped() -> None:
+    def unwanted() -> None:
+        raise Unwanted
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.settimeout(1.2)
+        with pytest.raises(Unwanted):
+            frames.receive(ours, unwanted)
+        with pytest.raises(frames.BrokenConversation, match="silent"):
+            frames.receive(ours, lambda: None)
+        frames.send(theirs, {"a": 1})
+        assert frames.receive(ours, unwanted) == ({"a": 1}, None)
