@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-LARGEST = 4 * 1024 * 1024
+# The patterns of the longest project.yaml (5 MB), with each sign of two bytes written as an escape of six.
+LARGEST = 16 * 1024 * 1024
 _LENGTH = struct.Struct("!I")
 # Room for more than one fd, so that a peer that sends two is seen and not cut off by the kernel.
 _ROOM_FOR_FDS = 8

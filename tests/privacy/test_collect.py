@@ -86,6 +86,14 @@ def test_in_a_copy_what_is_untouched_is_no_output(site: Site) -> None:
     assert [file.path for file in collection.files] == ["edited.csv", "new.csv"]
 
 
+@pytest.mark.slow
+def test_the_patterns_of_the_longest_study_reach_the_collector(site: Site) -> None:
+    # Each sign is two bytes of project.yaml, of which 5 MB are allowed, and six of JSON.
+    patterns = [(f"out/{number}{'é' * 250}.csv", HIGH) for number in range(9_500)]
+    with pytest.raises(OutputsMissing):
+        site.collect(patterns)
+
+
 @needs_root
 def test_the_collector_cannot_read_what_the_job_could_not(site: Site) -> None:
     site.write({"a.csv": "1"})
