@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
@@ -14,7 +15,7 @@ from jobrunner.agent.outcome import Outcome, end
 from jobrunner.executors.base import ActionRun, Executor
 from jobrunner.privacy.areas import Areas
 from jobrunner.privacy.checking import Checker, Coming, check_files
-from jobrunner.privacy.collect import Collector, OutputsMissing, OutputsRefused, collect
+from jobrunner.privacy.collect import Collector, CollectorDied, OutputsMissing, OutputsRefused, collect
 from jobrunner.privacy.confined_process import Launcher
 from jobrunner.privacy.manifest import ManifestBroken
 from jobrunner.privacy.outputs import CollectedFile, Collection
@@ -23,6 +24,8 @@ from jobrunner.privacy.runs import RunFinished, RunFolder, read_run
 from jobrunner.sync.vocabulary import Reason
 
 log = structlog.get_logger()
+
+_DIED_TWICE: Final = "The work folder could not be walked: write fewer files and folders, with short names."
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,17 @@ class Results:
         `allowed` returns once it is certain that collecting is still allowed, raising Ended when it is not:
         nothing in the workspace is read before. Raises Ended with outputs_missing or outputs_refused.
         """
+        try:
+            self._collect_once(attempt, run, allowed)
+        except CollectorDied as died:
+            log.warning("collector_died", job=attempt.job_id, attempt=attempt.number, problem=str(died))
+            try:
+                self._collect_once(attempt, run, allowed)
+            except CollectorDied as again:
+                # Twice on the same files: they are why, and internal_error would have the job run again.
+                raise end(Reason.OUTPUTS_REFUSED, "", _DIED_TWICE) from again
+
+    def _collect_once(self, attempt: Attempt, run: ActionRun, allowed: Callable[[], object]) -> None:
         try:
             ready = self._ready.get(attempt.key) or self._make_ready(attempt, run)
         except RunFinished:

@@ -22,7 +22,14 @@ from jobrunner.pipeline import Action
 from jobrunner.pipeline.starting import image_name, output_folders
 from jobrunner.privacy.alike import shown
 from jobrunner.privacy.checking import Checker, Coming, check_files
-from jobrunner.privacy.collect import Collector, CollectorFailed, OutputsMissing, OutputsRefused, collect
+from jobrunner.privacy.collect import (
+    Collector,
+    CollectorDied,
+    CollectorFailed,
+    OutputsMissing,
+    OutputsRefused,
+    collect,
+)
 from jobrunner.privacy.disclosure.findings import Report
 from jobrunner.privacy.logs import log_tail
 from jobrunner.privacy.manifest import require_free
@@ -218,6 +225,8 @@ class _Attempt:
             raise _Failed("outputs_missing", "\n".join(missing.sentences()), 0) from missing
         except OutputsRefused as refused:
             raise _Failed("outputs_refused", "\n".join(refused.sentences()), 0) from refused
+        except CollectorDied as died:
+            raise _Failed("outputs_refused", f"The work folder could not be walked: {died}.", 0) from died
         except (CollectorFailed, EngineError) as error:
             raise _Failed("internal_error", str(error)) from error
         return collection
