@@ -1,6 +1,6 @@
 """From what a job wrote to the stores: collect, check, record, publish (threats.md section 4)."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -17,6 +17,7 @@ from jobrunner.privacy.areas import Areas
 from jobrunner.privacy.checking import Checker, Coming, check_files
 from jobrunner.privacy.collect import Collector, CollectorDied, OutputsMissing, OutputsRefused, collect
 from jobrunner.privacy.confined_process import Launcher
+from jobrunner.privacy.logs import append_ours, mark_look_alikes
 from jobrunner.privacy.manifest import ManifestBroken
 from jobrunner.privacy.outputs import CollectedFile, Collection
 from jobrunner.privacy.records import RecordBroken, RunCode, RunFacts, RunInput, RunRecord
@@ -159,7 +160,7 @@ class Results:
             with coming:
                 collection = self._collected(attempt, run, ready, allowed, coming.put)
                 saved.result()
-                _append(folder, collection.notes)
+                append_ours(folder.log, collection.notes)
         folder.finish(_facts(attempt, Reason.COMPLETED), collection, report.result())
 
     def _collected(
@@ -202,7 +203,7 @@ class Results:
         except RunFinished:
             return
         self._save_log(folder, run)
-        _append(folder, [f"{outcome.reason.value}: {line}" for line in outcome.message.splitlines()])
+        append_ours(folder.log, [f"{outcome.reason.value}: {line}" for line in outcome.message.splitlines()])
         folder.finish(_facts(attempt, outcome.reason))
 
     def publish(self, attempt: Attempt) -> None:
@@ -219,11 +220,7 @@ class Results:
     def _save_log(self, folder: RunFolder, run: ActionRun) -> None:
         with folder.log.open("wb") as file:
             self._executor.save_log(run, file, run.limits.log_bytes)
-
-
-def _append(folder: RunFolder, lines: Iterable[str]) -> None:
-    with folder.log.open("ab") as file:
-        file.writelines(f"[jobrunner] {line}\n".encode("utf-8", "backslashreplace") for line in lines)
+        mark_look_alikes(folder.log)
 
 
 def _facts(attempt: Attempt, reason: Reason) -> RunFacts:
