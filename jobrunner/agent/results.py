@@ -1,8 +1,9 @@
 """From what a job wrote to the stores: collect, check, record, publish (threats.md section 4)."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
@@ -14,8 +15,9 @@ from jobrunner.agent.outcome import Outcome, end
 from jobrunner.executors.base import ActionRun, Executor
 from jobrunner.privacy.areas import Areas
 from jobrunner.privacy.checking import Checker, Coming, check_files
-from jobrunner.privacy.collect import Collector, OutputsMissing, OutputsRefused, collect
+from jobrunner.privacy.collect import Collector, CollectorDied, OutputsMissing, OutputsRefused, collect
 from jobrunner.privacy.confined_process import Launcher
+from jobrunner.privacy.logs import append_ours, mark_look_alikes
 from jobrunner.privacy.manifest import ManifestBroken
 from jobrunner.privacy.outputs import CollectedFile, Collection
 from jobrunner.privacy.records import RecordBroken, RunCode, RunFacts, RunInput, RunRecord
@@ -23,6 +25,8 @@ from jobrunner.privacy.runs import RunFinished, RunFolder, read_run
 from jobrunner.sync.vocabulary import Reason
 
 log = structlog.get_logger()
+
+_DIED_TWICE: Final = "The work folder could not be walked: write fewer files and folders, with short names."
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,23 @@ class Results:
         threads, and may raise to stop. Raises Ended with outputs_missing or outputs_refused.
         """
         try:
+            self._collect_once(attempt, run, allowed, still_wanted)
+        except CollectorDied as died:
+            log.warning("collector_died", job=attempt.job_id, attempt=attempt.number, problem=str(died))
+            try:
+                self._collect_once(attempt, run, allowed, still_wanted)
+            except CollectorDied as again:
+                # Twice on the same files: they are why, and internal_error would have the job run again.
+                raise end(Reason.OUTPUTS_REFUSED, "", _DIED_TWICE) from again
+
+    def _collect_once(
+        self,
+        attempt: Attempt,
+        run: ActionRun,
+        allowed: Callable[[], object],
+        still_wanted: Callable[[], object],
+    ) -> None:
+        try:
             ready = self._ready.get(attempt.key) or self._make_ready(attempt, run)
         except RunFinished:
             return
@@ -160,7 +181,7 @@ class Results:
             with coming:
                 collection = self._collected(attempt, run, ready, allowed, coming.put, still_wanted)
                 saved.result()
-                _append(folder, collection.notes)
+                append_ours(folder.log, collection.notes)
         folder.finish(_facts(attempt, Reason.COMPLETED), collection, report.result())
 
     def _collected(
@@ -205,7 +226,7 @@ class Results:
         except RunFinished:
             return
         self._save_log(folder, run)
-        _append(folder, [f"{outcome.reason.value}: {line}" for line in outcome.message.splitlines()])
+        append_ours(folder.log, [f"{outcome.reason.value}: {line}" for line in outcome.message.splitlines()])
         folder.finish(_facts(attempt, outcome.reason))
 
     def publish(self, attempt: Attempt) -> None:
@@ -222,11 +243,7 @@ class Results:
     def _save_log(self, folder: RunFolder, run: ActionRun) -> None:
         with folder.log.open("wb") as file:
             self._executor.save_log(run, file, run.limits.log_bytes)
-
-
-def _append(folder: RunFolder, lines: Iterable[str]) -> None:
-    with folder.log.open("ab") as file:
-        file.writelines(f"[jobrunner] {line}\n".encode("utf-8", "backslashreplace") for line in lines)
+        mark_look_alikes(folder.log)
 
 
 def _facts(attempt: Attempt, reason: Reason) -> RunFacts:

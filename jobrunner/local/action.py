@@ -4,7 +4,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -22,9 +22,16 @@ from jobrunner.pipeline import Action
 from jobrunner.pipeline.starting import image_name, output_folders
 from jobrunner.privacy.alike import shown
 from jobrunner.privacy.checking import Checker, Coming, check_files
-from jobrunner.privacy.collect import Collector, CollectorFailed, OutputsMissing, OutputsRefused, collect
+from jobrunner.privacy.collect import (
+    Collector,
+    CollectorDied,
+    CollectorFailed,
+    OutputsMissing,
+    OutputsRefused,
+    collect,
+)
 from jobrunner.privacy.disclosure.findings import Report
-from jobrunner.privacy.logs import log_tail
+from jobrunner.privacy.logs import append_ours, log_tail, mark_look_alikes
 from jobrunner.privacy.manifest import require_free
 from jobrunner.privacy.outputs import Collection
 from jobrunner.privacy.runs import RunFolder
@@ -101,7 +108,7 @@ class _Attempt:
     def failure(self, failed: _Failed, seconds: float) -> Outcome:
         """What the person is told; the log is kept with the reason at its end."""
         said = log_tail(self._folder.log)[-_SCANNED_BYTES:].decode("utf-8", "replace")
-        _append(self._folder, [f"{failed.reason}: {line}" for line in failed.message.splitlines()])
+        append_ours(self._folder.log, [f"{failed.reason}: {line}" for line in failed.message.splitlines()])
         scene = Scene(
             root=self._situation.root,
             action=self._action,
@@ -196,7 +203,7 @@ class _Attempt:
                 with coming:
                     self._save_log(run)
                     collection = self._collected(run, collector, coming)
-                    _append(self._folder, collection.notes)
+                    append_ours(self._folder.log, collection.notes)
             return collection, report.result()
         finally:
             collector.stop()
@@ -218,6 +225,8 @@ class _Attempt:
             raise _Failed("outputs_missing", "\n".join(missing.sentences()), 0) from missing
         except OutputsRefused as refused:
             raise _Failed("outputs_refused", "\n".join(refused.sentences()), 0) from refused
+        except CollectorDied as died:
+            raise _Failed("outputs_refused", f"The work folder could not be walked: {died}.", 0) from died
         except (CollectorFailed, EngineError) as error:
             raise _Failed("internal_error", str(error)) from error
         return collection
@@ -304,17 +313,13 @@ class _Attempt:
         try:
             with self._folder.log.open("wb") as file:
                 self._bench.executor.save_log(run, file, run.limits.log_bytes)
+            mark_look_alikes(self._folder.log)
         except EngineError as error:
             raise _Failed("internal_error", str(error)) from error
 
     def _keep_log(self) -> str:
         self._situation.state.keep_log(self._action.id, self._folder.log)
         return self._situation.state.log(self._action.id).relative_to(self._situation.root).as_posix()
-
-
-def _append(folder: RunFolder, lines: Iterable[str]) -> None:
-    with folder.log.open("ab") as file:
-        file.writelines(f"[jobrunner] {line}\n".encode("utf-8", "backslashreplace") for line in lines)
 
 
 def _log_notes(report: Report, tail: bytes) -> list[str]:

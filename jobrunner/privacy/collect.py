@@ -17,6 +17,7 @@ from jobrunner.privacy.outputs import (
     CollectedFile,
     Collection,
     CollectLimits,
+    CollectorDied,
     CollectorFailed,
     OutputsMissing,
     OutputsRefused,
@@ -29,6 +30,7 @@ __all__ = [
     "CollectedFile",
     "Collection",
     "Collector",
+    "CollectorDied",
     "CollectorFailed",
     "OutputsMissing",
     "OutputsRefused",
@@ -109,8 +111,8 @@ def collect(
     `kept` hears of each file as soon as its copy is there, before it is known whether all can be kept.
     `still_wanted` is called between files, for each MiB and twice a second, and may raise to stop.
 
-    The job's processes must be gone. Raises OutputsRefused, OutputsMissing (in this order) and
-    CollectorFailed; the run folder then holds no file.
+    The job's processes must be gone. Raises OutputsRefused, OutputsMissing (in this order), CollectorFailed
+    and CollectorDied; the run folder then holds no file.
     """
     levels: dict[str, list[str]] = {}
     for pattern, level in patterns:
@@ -144,10 +146,14 @@ def collect(
 
 def _converse(conversation: Conversation, collector: Collector) -> None:
     try:
-        conversation.run(collector.confirmed().connection)
-        collector.dismiss()
-    except (frames.BrokenConversation, NotConfined) as error:
+        connection = collector.confirmed().connection
+    except NotConfined as error:
         raise CollectorFailed(str(error)) from error
+    try:
+        conversation.run(connection)
+        collector.dismiss()
+    except frames.BrokenConversation as error:
+        raise CollectorDied(str(error)) from error
 
 
 def _require_all(patterns: Sequence[str], wanted: PatternSet, state: Heard) -> None:

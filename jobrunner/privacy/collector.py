@@ -9,6 +9,7 @@ import errno
 import os
 import socket
 import stat
+import sys
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -41,14 +42,26 @@ def main(arguments: list[str]) -> int:
     request = frames.receive(connection)
     if request is None or request[1] is None:
         return 1
-    try:
-        _walk(connection, request[1], request[0], pattern_set(request[0]["patterns"]))
-    except TooMuch as cap:
-        frames.send(connection, {"refused": "", "why": str(cap)})
-    except OSError as error:
-        frames.send(connection, {"refused": "", "why": f"the work folder cannot be read ({_word(error)})"})
+    why = why_stopped(connection, request[1], request[0], pattern_set)
+    if why is not None:
+        frames.send(connection, {"refused": "", "why": why})
     frames.send(connection, {"end": True})
     return 0
+
+
+def why_stopped(
+    connection: socket.socket, root_fd: int, request: Mapping[str, Any], pattern_set: "type[PatternSet]"
+) -> str | None:
+    """Walk, and return why it stopped early, or None. Returning frees what the walk held in memory."""
+    try:
+        _walk(connection, root_fd, request, pattern_set(request["patterns"]))
+    except TooMuch as cap:
+        return str(cap)
+    except MemoryError:
+        return "its files and folders take more memory than there is to walk them"
+    except OSError as error:
+        return f"the work folder cannot be read ({_word(error)})"
+    return None
 
 
 def _pattern_set() -> "type[PatternSet]":
@@ -71,7 +84,7 @@ def _walk(
     device = os.fstat(root_fd).st_dev
     matched = 0
     others = 0
-    for path, name, folder_fd, found in _entries(root_fd, patterns, request["entries"], request["depth"]):
+    for path, name, folder_fd, found in _entries(root_fd, patterns, request):
         is_match = not names.is_reserved(path) and bool(patterns.matching(path))
         if not stat.S_ISREG(found.st_mode):
             reachable = not names.is_reserved(path) and patterns.could_contain(path)
@@ -93,22 +106,29 @@ def _walk(
 
 
 def _entries(
-    root_fd: int, patterns: "PatternSet", most: int, deepest: int
+    root_fd: int, patterns: "PatternSet", caps: Mapping[str, Any]
 ) -> Iterator[tuple[str, str, int, os.stat_result]]:
     """Every entry of every folder that a pattern can reach: (path, name, fd of its folder, its lstat)."""
+    most, deepest, room = caps["entries"], caps["depth"], caps["waiting_bytes"]
     device = os.fstat(root_fd).st_dev
     seen = 0
-    waiting: list[tuple[str, os.stat_result | None]] = [("", None)]
+    held = 0  # bytes of memory: a path of 4 KiB in UTF-8 may take 16 KiB here
+    waiting: list[tuple[str, tuple[int, int] | None]] = [("", None)]
     while waiting:
         prefix, expected = waiting.pop()
+        held -= sys.getsizeof(prefix) if prefix else 0
         folder_fd = _open_folder(root_fd, prefix, expected)
         try:
             with os.scandir(folder_fd) as listing:
                 found_names = []
+                listed = 0
                 for entry in listing:
                     seen += 1
                     if seen > most:
                         raise TooMuch(f"more than {most} files and folders")
+                    listed += sys.getsizeof(entry.name)
+                    if held + listed > room:
+                        raise TooMuch(f"more than {room} bytes of names are waiting to be walked")
                     found_names.append(entry.name)
             for name in sorted(found_names):
                 path = f"{prefix}{name}"
@@ -120,12 +140,16 @@ def _entries(
                 if stat.S_ISDIR(found.st_mode) and found.st_dev == device and patterns.could_contain(path):
                     if path.count("/") + 2 > deepest:
                         raise TooMuch(f"folders deeper than {deepest} levels")
-                    waiting.append((f"{path}/", found))
+                    below = f"{path}/"
+                    held += sys.getsizeof(below)
+                    if held + listed > room:
+                        raise TooMuch(f"more than {room} bytes of paths are waiting to be walked")
+                    waiting.append((below, (found.st_dev, found.st_ino)))
         finally:
             os.close(folder_fd)
 
 
-def _open_folder(root_fd: int, prefix: str, expected: os.stat_result | None) -> int:
+def _open_folder(root_fd: int, prefix: str, expected: tuple[int, int] | None) -> int:
     folder_fd = os.open(".", OPEN_FOLDER, dir_fd=root_fd)
     for part in prefix.split("/")[:-1]:
         try:
@@ -134,7 +158,7 @@ def _open_folder(root_fd: int, prefix: str, expected: os.stat_result | None) -> 
             os.close(folder_fd)
         folder_fd = below
     opened = os.fstat(folder_fd)
-    if expected is not None and (opened.st_dev, opened.st_ino) != (expected.st_dev, expected.st_ino):
+    if expected is not None and (opened.st_dev, opened.st_ino) != expected:
         os.close(folder_fd)
         raise TooMuch("a folder was swapped while it was read")
     return folder_fd

@@ -74,6 +74,7 @@ class Conversation:
         request = {
             "patterns": list(self.levels),
             "entries": limits.entries,
+            "waiting_bytes": limits.waiting_bytes,
             "depth": limits.depth,
             "files": limits.files + len(self.untouched),
         }

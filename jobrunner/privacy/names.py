@@ -12,6 +12,12 @@ RESERVED_FIRST_PART = "metadata"
 
 # Cc control, Cf format (all bidi signs), Cn unassigned, Cs half of a pair, Co private, Zl and Zp line ends.
 _REFUSED_CATEGORIES = frozenset({"Cc", "Cf", "Cn", "Cs", "Co", "Zl", "Zp"})
+# What Unicode counts as a letter, mark or sign and most fonts show as nothing or as a gap: fillers, joiners,
+# variation selectors, the empty Braille cell, the empty note head.
+_BLANK = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0\U0001d159"
+    + "".join(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+)
 _DEVICES = frozenset(
     ["con", "prn", "aux", "nul", "conin$", "conout$", "clock$"]
     + [f"{name}{digit}" for name in ("com", "lpt") for digit in "0123456789¹²³"]
@@ -42,6 +48,10 @@ def _part_refused(part: str) -> str | None:
         return f"a part of its path is longer than {PART_BYTES} bytes"
     if any(unicodedata.category(sign) in _REFUSED_CATEGORIES for sign in part):
         return "its name holds a control, invisible or unassigned character"
+    if not _BLANK.isdisjoint(part):
+        return "its name holds a character that looks like nothing"
+    if any(unicodedata.category(sign) == "Zs" and sign != " " for sign in part):
+        return "its name holds a space that is not the plain one"
     if "\\" in part:
         return "its name holds a backslash"
     if part.startswith("-"):

@@ -19,6 +19,8 @@ _TEXTS: Mapping[str, str] = {
     "Summarise or split it.",
     "SDC032": "it is a notebook, a model or another stored object. Write the results as a table, "
     "or label the file highly_sensitive.",
+    "SDC033": "it is an svg picture with scripts, links, animation, declarations or parts from outside. "
+    "Write a plain svg picture, or a png.",
     "SDC099": "it could not be checked within the limits of time and memory, or the check failed. "
     "Write a smaller or simpler file.",
     HELD: "pages of this type cannot be shown safely here yet. The file is kept in the high area; "

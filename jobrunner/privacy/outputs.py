@@ -63,15 +63,24 @@ def _first(sentences: Sequence[str]) -> list[str]:
 
 
 class CollectorFailed(Exception):
-    """The collecting process died, stayed silent past its deadline, or kept rights: nothing was collected."""
+    """The collecting process could not be started, or kept rights: nothing was collected."""
+
+
+class CollectorDied(CollectorFailed):
+    """It died, fell silent or made no sense while it walked. What the job wrote may be why."""
 
 
 @dataclass(frozen=True, slots=True)
 class CollectLimits:
-    """Caps of threats.md section 4 item 4: counts, bytes in all, seconds."""
+    """Caps of threats.md section 4 item 4: counts, bytes in all, seconds.
+
+    `waiting_bytes`: memory of the names and paths that wait to be walked, so that the collector never runs
+    out of its own.
+    """
 
     depth: int = 32
     entries: int = 200_000
+    waiting_bytes: int = 64 * 1024**2
     files: int = 5_000
     total_bytes: int = 20 * 1024**3
     seconds: float = 3600.0

@@ -13,6 +13,12 @@ from jobrunner.study.errors import TreeRefused
 
 # Control, format (so bidirectional and ignorable signs too), surrogate, unassigned, line and paragraph end.
 _BAD_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"})
+# What Unicode counts as a letter, mark or sign and most fonts show as nothing or as a gap: fillers, joiners,
+# variation selectors, the empty Braille cell, the empty note head.
+_BLANK = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0\U0001d159"
+    + "".join(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+)
 # What some file system takes for a repository's own folder, after folding.
 _GIT_FOLDER = re.compile(r"(\.git|git~[0-9]+)[ .]*(:.*)?")
 # What some systems take for a device, with any suffix.
@@ -35,6 +41,10 @@ def check_name(raw: bytes, limit: int) -> str:
         raise _refused(raw, "it would lead to another folder")
     if any(unicodedata.category(character) in _BAD_CATEGORIES for character in name):
         raise _refused(raw, "it has a character that cannot be seen")
+    if not _BLANK.isdisjoint(name):
+        raise _refused(raw, "it has a character that looks like nothing")
+    if any(unicodedata.category(character) == "Zs" and character != " " for character in name):
+        raise _refused(raw, "it has a space that is not the plain one")
     if unicodedata.normalize("NFC", name) != name:
         raise _refused(raw, "it is not in Unicode's composed form (NFC)")
     if name.startswith("-"):

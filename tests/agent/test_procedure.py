@@ -31,9 +31,11 @@ from jobrunner.agent.report import Reporter
 from jobrunner.agent.results import Results
 from jobrunner.agent.reusable import none_allowed
 from jobrunner.executors.base import ActionRun, ContainerLost, EngineError, Exit, Limits
+from jobrunner.privacy import frames
 from jobrunner.privacy.areas import Areas
 from jobrunner.privacy.collect import collect
 from jobrunner.privacy.confined_process import Launcher
+from jobrunner.privacy.conversation import Conversation
 from jobrunner.privacy.runs import read_run
 from jobrunner.study import Mirrors
 from jobrunner.sync.identity import job_id, new_id
@@ -209,6 +211,27 @@ def test_P19_an_end_with_thousands_of_missing_outputs_is_told_in_short(bench: Be
     assert len(after.outcome.message.encode()) < 16 * 1024 + 100
     (log,) = (bench.site.high / "runs" / attempt.job_id).rglob("log")
     assert log.stat().st_size < 20 * 1024
+
+
+@pytest.mark.parametrize(
+    ("deaths", "reason"), [(1, Reason.COMPLETED), (2, Reason.OUTPUTS_REFUSED)], ids=["once", "twice"]
+)
+def test_O15_a_collector_that_dies_twice_on_the_same_files_refuses_them(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, deaths: int, reason: Reason
+) -> None:
+    (bench.work / "o/a.csv").write_text("x,n\na,1\n")
+    ended = [frames.BrokenConversation("the collector ended early")] * deaths
+    run = Conversation.run
+
+    def shaky(one: Conversation, connection: Any) -> None:
+        run(one, connection)
+        if ended:
+            raise ended.pop()
+
+    monkeypatch.setattr(Conversation, "run", shaky)
+    after = bench.run(bench.attempt(Step.COLLECT))
+    assert (after.step, after.outcome and after.outcome.reason) == (Step.DONE, reason)
+    assert bench.engine.calls.count("open_outputs") == deaths + (reason is Reason.COMPLETED)
 
 
 def test_P19_an_end_whose_log_cannot_be_kept_is_still_an_end(

@@ -25,10 +25,23 @@ from pathlib import Path
 
 import pytest
 
+from jobrunner.pipeline.patterns import PatternSet
+from jobrunner.privacy import collector
 from jobrunner.privacy.checking import Checker, CheckLimits, check_files
 from jobrunner.privacy.collect import CollectLimits, OutputsMissing, OutputsRefused
 from jobrunner.privacy.runs import InputChanged, InputMissing, read_run, stage_inputs
-from tests.privacy.making import CHECK_UID, HIGH, IS_ROOT, LAUNCHER, MODERATE, Site, facts, holds, job_id
+from tests.privacy.making import (
+    CHECK_UID,
+    HIGH,
+    IS_ROOT,
+    LAUNCHER,
+    MODERATE,
+    Site,
+    facts,
+    holds,
+    job_id,
+    opened,
+)
 
 pytestmark = pytest.mark.unit
 needs_root = pytest.mark.skipif(not IS_ROOT, reason="needs root to make devices and to change the user")
@@ -571,6 +584,28 @@ def test_O15_entries_are_counted_and_unreachable_folders_not_walked(site: Site) 
     assert site.collect([("out/x.csv", HIGH)], limits=limits).files
     with pytest.raises(OutputsRefused, match="more than 50 files and folders"):
         site.collect([("out/x.csv", HIGH), ("side/*", HIGH)], limits=limits)
+
+
+def test_O15_names_that_wait_to_be_walked_are_capped_in_bytes(site: Site) -> None:
+    long = "n" * 150
+    site.write({f"out/{long}{number}/x.csv": "1" for number in range(60)})
+    wanted = [("out/*/x.csv", HIGH)]
+    assert len(site.collect(wanted).files) == 60
+    # The names of one folder, and then the paths that they make.
+    for room, says in ((2_000, "bytes of names"), (20_000, "bytes of paths")):
+        with pytest.raises(OutputsRefused, match=f"more than {room} {says} are waiting"):
+            site.collect(wanted, limits=CollectLimits(waiting_bytes=room))
+
+
+def test_O15_a_walk_that_takes_all_memory_is_refused(tmp_path: Path) -> None:
+    def too_large(_patterns: object) -> PatternSet:
+        raise MemoryError
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs, opened(tmp_path) as root:
+        why = collector.why_stopped(theirs, root, {"patterns": []}, too_large)  # type: ignore[arg-type]
+    assert why is not None
+    assert "more memory than there is" in why
 
 
 # O16

@@ -302,6 +302,7 @@ class _Slow:
 def test_the_caps_are_those_of_the_specification() -> None:
     assert asdict(CollectLimits()) == {
         "depth": 32, "entries": 200_000, "files": 5_000, "total_bytes": 20 * 2**30, "seconds": 3600.0,
+        "waiting_bytes": 64 * 2**20,
     }  # fmt: skip
     assert (names.PART_BYTES, names.PATH_BYTES) == (200, 512)
 

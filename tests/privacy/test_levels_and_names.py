@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from jobrunner.privacy import names
 from jobrunner.privacy.levels import HIGHLY, MODERATELY, level_named, most_sensitive
+from jobrunner.study import TreeRefused
+from jobrunner.study.names import check_name
 
 pytestmark = pytest.mark.unit
 
@@ -76,6 +78,43 @@ def test_ordinary_names_are_kept(path: str) -> None:
 )
 def test_other_names_are_refused(path: str) -> None:
     assert names.why_refused(path) is not None
+
+
+# One list for outputs and for study trees, which may not import one from the other.
+BLANKS = [
+    *"\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0\U0001d159",
+    *"\ufe00\ufe0f\U000e0100\U000e01ef",
+]
+# U+2000 and U+2001 are not in form NFC and refused for that.
+SPACES = "\u00a0\u1680\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+
+
+@pytest.mark.parametrize("sign", BLANKS, ids=ascii)
+def test_O02_a_sign_that_looks_like_nothing_is_refused(sign: str) -> None:
+    name = f"table{sign}x.csv"
+    assert "looks like nothing" in str(names.why_refused(f"out/{name}"))
+    with pytest.raises(TreeRefused, match="looks like nothing"):
+        check_name(name.encode(), 200)
+
+
+@pytest.mark.parametrize("sign", SPACES, ids=ascii)
+def test_O02_no_space_but_the_plain_one(sign: str) -> None:
+    name = f"table{sign}x.csv"
+    assert "not the plain one" in str(names.why_refused(f"out/{name}"))
+    with pytest.raises(TreeRefused, match="not the plain one"):
+        check_name(name.encode(), 200)
+
+
+def test_O02_twin_every_script_may_name_files() -> None:
+    for name in (
+        "table x.csv",
+        "\ud55c\uae00.csv",
+        "\u1797\u17b6\u179f\u17b6.csv",
+        "\u4e2d \u6587.csv",
+        "\U0001f600.csv",
+    ):
+        assert names.why_refused(f"out/{name}") is None
+        assert check_name(name.encode(), 200) == name
 
 
 @given(st.text(max_size=60))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from jobrunner.privacy.disclosure.rules import (
+    active_pictures,
     file_types,
     identifier_names,
     identifier_values,
@@ -19,4 +20,5 @@ RULES: Mapping[str, Rule] = {
     "SDC030": file_types.check,
     "SDC031": sizes.check,
     "SDC032": serialised.check,
+    "SDC033": active_pictures.check,
 }
