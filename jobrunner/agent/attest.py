@@ -173,7 +173,11 @@ def write_signed(site: Site, attestation: Attestation, report: Path) -> None:
     content = text_of(attestation, key.public_key()).encode("utf-8")
     require_free(report)
     _write(report, content)
-    _write(signature_of(report), sign(key, NAMESPACE, content).encode("ascii"))
+    try:
+        _write(signature_of(report), sign(key, NAMESPACE, content).encode("ascii"))
+    except CannotAttest:
+        report.unlink()
+        raise
 
 
 def _write(place: Path, content: bytes) -> None:

@@ -173,6 +173,7 @@ def _end() -> Iterator[str]:
         "one of the images, and takes no job when a wall does not hold.",
         "Faults of kernel and engine that nobody knows, and what processors let one job see of another.",
         "What a database action may read: no database was given to this program.",
+        "Whether a person's account could take the user of a job: `agent run` looks at that when it starts.",
         "That an image tells the truth: in each, its own perl ran the program and told what happened.",
         "That the machine was honest. Whoever is root on it can sign what they like with the agent's key.",
     ):

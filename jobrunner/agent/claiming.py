@@ -71,6 +71,7 @@ def accept(shared: Shared, client: AgentClient, attempt: Attempt, slot: int) -> 
     lease = reply.lease
     if lease.token is None or lease.attempt < attempt.number:
         shared.complaints.unusable_lease(attempt, lease)
+        journal.forget_claim(attempt.job_id, attempt.number)
         return False
     event = shared.first_event(attempt.job_id, lease.attempt)
     try:

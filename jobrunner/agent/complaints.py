@@ -4,6 +4,7 @@ Nothing of it leaves the site: each is a line of the log and an incident of the 
 concerns where there is one.
 """
 
+from itertools import count
 from typing import Final
 
 import structlog
@@ -17,6 +18,8 @@ from jobrunner.sync.vocabulary import Reason
 log = structlog.get_logger()
 
 _MOST_STRAY_CANCELS: Final = 100
+# Older incidents of other kinds must not be pushed out of the journal by a peer that lies all day.
+_MOST_NOTED: Final = 1000
 
 
 class Complaints:
@@ -25,6 +28,7 @@ class Complaints:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._stray: set[tuple[str, int]] = set()
+        self._noted = count(1)
 
     def broken_reply(self, call: str, broken: BrokenReply, about: Attempt | None = None) -> None:
         """A reply that is no message of the protocol: nothing in it counts. The call was `about` a job."""
@@ -32,7 +36,7 @@ class Complaints:
         log.error("broken_reply", call=call, detail=detail, problem=str(broken))
         message = f"The controller's answer to {call} was refused: {broken}."
         job_id, number = (None, None) if about is None else about.key
-        self._journal.note(Reason.SITE_POLICY.value, detail, message, job_id=job_id, attempt=number)
+        self._note(detail, message, job_id, number)
 
     def unusable_lease(self, asked: Attempt, lease: Lease) -> None:
         """A claim was granted with what nobody can work with: no token, or a number that is used up."""
@@ -42,9 +46,12 @@ class Complaints:
             why = f"with attempt {lease.attempt}, which is over; {asked.number} or more was asked for"
         message = f"The controller answered a claim {why}."
         log.error("unusable_lease", job=asked.job_id, attempt=asked.number, problem=message)
-        self._journal.note(
-            Reason.SITE_POLICY.value, "malformed", message, job_id=asked.job_id, attempt=asked.number
-        )
+        self._note("malformed", message, *asked.key)
+
+    def _note(self, detail: str, message: str, job_id: str | None, number: int | None) -> None:
+        """Note an incident; after so many since the agent began, only the log has more of them."""
+        if next(self._noted) <= _MOST_NOTED:
+            self._journal.note(Reason.SITE_POLICY.value, detail, message, job_id=job_id, attempt=number)
 
     def stray_cancel(self, cancel: Cancel) -> None:
         """The controller wants to stop what was never here.

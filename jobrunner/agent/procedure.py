@@ -295,19 +295,18 @@ class Procedure:
 
     def _deliver(self, attempt: Attempt) -> None:
         tools = self._tools
+        outcome = Outcome(ExitClass.SUCCEEDED, Reason.COMPLETED)
         if attempt.superseded:
-            tools.journal.note(
-                Reason.SITE_POLICY.value,
-                "malformed",
-                "The controller called this attempt stale with whole outputs; only its run keeps them.",
-                job_id=attempt.job_id,
-                attempt=attempt.number,
-            )
-            tools.journal.advance(attempt, Step.CLEAN_UP)
+            published = "published" in attempt.facts
+            if not published:
+                job, number = attempt.key
+                why = "The controller called this attempt stale with whole outputs; only its run keeps them."
+                tools.journal.note(Reason.SITE_POLICY, "malformed", why, job_id=job, attempt=number)
+            tools.journal.advance(attempt, Step.CLEAN_UP, outcome=outcome if published else None)
             return
         tools.results.publish(attempt)
+        tools.journal.advance(attempt, Step.DELIVER, facts={"published": True})
         self._hold(attempt)
-        outcome = Outcome(ExitClass.SUCCEEDED, Reason.COMPLETED)
         tools.journal.advance(
             attempt,
             Step.CLEAN_UP,
@@ -346,6 +345,7 @@ class Procedure:
         )
         if attempt.step in _STEPS_WITH_CONTAINER:
             self._keep_failure(attempt, outcome)
+        if attempt.step in (*_STEPS_WITH_CONTAINER, Step.DELIVER):
             self._hold(attempt)
         event = None
         if not attempt.superseded:

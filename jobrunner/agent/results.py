@@ -147,10 +147,9 @@ class Results:
             return
         try:
             self._fill(attempt, run, ready, allowed, still_wanted)
-        except BaseException:
-            # Whoever tries again begins with an empty folder and processes of its own.
+        finally:
+            # Whoever tries again begins with processes of its own, and leaves a finished folder as it is.
             self.forget(attempt)
-            raise
 
     def _fill(
         self,

@@ -336,6 +336,40 @@ def test_P03_a_whole_result_that_the_controller_calls_stale_is_an_incident(bench
     assert bench.told() == []
 
 
+def test_P04_a_finished_run_stays_as_it_is_though_the_journal_fails_after_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (bench.work / "o" / "a.csv").write_text("x,n\na,1\n")
+    attempt = bench.attempt(Step.COLLECT)
+    advance, failures = Journal.advance, [OSError(28, "No space left on device")]
+    logs: list[bytes] = []
+
+    def fragile(journal: Journal, at: Attempt, step: Step, **more: Any) -> None:
+        if step is Step.DELIVER and failures and "facts" not in more:
+            logs.append(next((bench.site.high / "runs" / at.job_id).rglob("log")).read_bytes())
+            raise failures.pop()
+        advance(journal, at, step, **more)
+
+    monkeypatch.setattr(Journal, "advance", fragile)
+    monkeypatch.setattr(bench.engine, "log", b"said by the job\n", raising=False)
+    after = bench.run(attempt)
+    assert (after.step, after.outcome and after.outcome.reason) == (Step.DONE, Reason.COMPLETED)
+    (log,) = (bench.site.high / "runs" / attempt.job_id).rglob("log")
+    assert logs == [log.read_bytes()]
+    assert bench.engine.calls.count("open_outputs") == 1
+
+
+def test_P03_what_was_published_has_succeeded_though_it_is_called_stale_before_that_is_told(
+    bench: Bench,
+) -> None:
+    attempt = bench.attempt(Step.DELIVER, published=True)
+    bench.journal.supersede(*attempt.key)
+    after = bench.run(attempt)
+    assert after.outcome is not None
+    assert after.outcome.reason is Reason.COMPLETED
+    assert (bench.told(), bench.journal.incidents(1)) == ([], [])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("status", [0, 1])
 def test_O11_an_end_is_told_at_a_multiple_of_the_grain_only(

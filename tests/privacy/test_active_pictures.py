@@ -100,6 +100,11 @@ ENTITY = '<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY a "lol">]>'
         ("DOCTYPE with declarations", "<!DOCTYPE svg []>" + svg("")),
         ("DOCTYPE from outside", '<!DOCTYPE svg SYSTEM "https://example.org/x.dtd">' + svg("")),
         (
+            "DOCTYPE from outside",
+            '<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://example.org/x.dtd">' + svg(""),
+        ),
+        ("attribute that loads", svg("<rect mask=\"image-set('https://example.org/a' 1x)\"/>")),
+        (
             "entity",
             '<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/x">' + svg("<text>&a;</text>"),
         ),

@@ -26,6 +26,7 @@ _STILL: Final = frozenset({
 _ADDRESSES: Final = frozenset({"href", "src"})
 _INSIDE: Final = re.compile(r"\s*(?:#|data:image/(?:png|jpe?g|gif);base64,)", re.I)
 _CSS_ADDRESS: Final = re.compile(r"url\(\s*[\"']?", re.I)
+_CSS_IMAGES: Final = re.compile(r"image-set\(|\bimage\(|\bsrc\(", re.I)
 _CSS_LOADS: Final = re.compile(
     r"@import|image-set\(|\bimage\(|\bsrc\(|expression\(|-moz-binding|behavior\s*:", re.I
 )
@@ -95,7 +96,8 @@ class _Reader:
     def _doctype(self, _name: str, system: str | None, public: str | None, has_subset: int) -> None:
         if has_subset:
             raise _Active("DOCTYPE with declarations")
-        if system is not None and not (public or "").startswith(_PUBLIC):
+        of_w3c = (public or "").startswith(_PUBLIC) and (system or "").startswith("http://www.w3.org/")
+        if system is not None and not of_w3c:
             raise _Active("DOCTYPE from outside")
 
     def _entity(self, *_declared: object) -> None:
@@ -175,7 +177,9 @@ def _require_plain_style(style: str) -> None:
 
 
 def _require_inside(value: str) -> None:
-    """An attribute like `fill` may hold url(...) as a style may."""
+    """An attribute like `fill` may hold url(...), or another function that loads, as a style may."""
+    if _CSS_IMAGES.search(value):
+        raise _Active("attribute that loads something")
     for found in _CSS_ADDRESS.finditer(value):
         if not _INSIDE.match(value, found.end()):
             raise _Active("address outside of the file")
