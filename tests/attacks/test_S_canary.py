@@ -247,10 +247,14 @@ def test_S12_twin_runc_holds_on_the_engine_that_has_runsc(
 def test_S12_a_runsc_without_limits_is_refused_and_takes_nothing(
     beside_runsc: DockerExecutor, site_of: Make
 ) -> None:
-    agent = Agent(site_of("runsc"), beside_runsc)
+    made = site_of("runsc")
+    for folder in (made.high, made.medium, made.cache):
+        folder.mkdir(parents=True, exist_ok=True)
+    agent = Agent(made, beside_runsc)
     assert agent._shared.hello.runtimes == (Runtime.RUNSC,)
-    agent._watch_sandbox()
+    agent._fitness.begin()
     agent._shared.finished.set()
+    agent._fitness.end()
     assert not agent._desk.accepting
     assert agent._shared.hello.runtimes == ()
     ((_second, _job, _number, reason, detail, message),) = agent._journal.incidents(5)
