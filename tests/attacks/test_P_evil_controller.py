@@ -38,11 +38,13 @@ def check(parade: Parade, family: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.http
 def test_P02_each_lie_in_an_offer_has_its_reason_and_its_line_and_starts_nothing(parade: Parade) -> None:
     check(parade, "offers")
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 @pytest.mark.http
 def test_P02_each_lie_about_a_job_has_its_reason_and_its_line_and_starts_nothing(parade: Parade) -> None:
@@ -50,11 +52,13 @@ def test_P02_each_lie_about_a_job_has_its_reason_and_its_line_and_starts_nothing
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.http
 def test_P02_each_lie_about_the_code_has_its_reason_and_its_line_and_starts_nothing(parade: Parade) -> None:
     check(parade, "code")
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 @pytest.mark.http
 def test_P02_each_lie_about_an_approval_has_its_reason_and_its_line_and_starts_nothing(
@@ -64,11 +68,13 @@ def test_P02_each_lie_about_an_approval_has_its_reason_and_its_line_and_starts_n
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.http
 def test_P06_each_lie_in_a_message_has_its_reason_and_its_line_and_starts_nothing(parade: Parade) -> None:
     check(parade, "messages")
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 @pytest.mark.http
 def test_P05_each_lie_on_the_line_has_its_line_and_starts_nothing(parade: Parade) -> None:
@@ -76,12 +82,14 @@ def test_P05_each_lie_on_the_line_has_its_line_and_starts_nothing(parade: Parade
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.http
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 def test_P05_where_https_is_demanded_nothing_less_is_taken(parade: Parade) -> None:
     check(parade, "over tls")
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 @pytest.mark.http
 def test_O11_twin_the_canaries_are_inside_and_a_good_offer_runs(parade: Parade) -> None:

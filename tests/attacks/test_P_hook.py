@@ -29,7 +29,7 @@ from tests.agent.policies import write_site
 from tests.agent.test_procedure import REPO, Bench
 from tests.evil_controller.idle_engine import IdleEngine
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.slow]
 
 DIGEST = "d" * 64
 DEADLINE_S = 0.6

@@ -14,7 +14,7 @@ from jobrunner.privacy.records import RunRecord
 from tests.privacy.making import HIGH, MODERATE, Site
 from tests.privacy.test_areas_machine import WORKSPACE, finished
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.slow]
 
 ACTIONS = ["one", "two", "three"]
 LONG = "n" * (names.PART_BYTES - 8)
