@@ -301,7 +301,7 @@ class Procedure:
             if not published:
                 job, number = attempt.key
                 why = "The controller called this attempt stale with whole outputs; only its run keeps them."
-                tools.journal.note(Reason.SITE_POLICY, "malformed", why, job_id=job, attempt=number)
+                tools.journal.note(Reason.SITE_POLICY.value, "malformed", why, job_id=job, attempt=number)
             tools.journal.advance(attempt, Step.CLEAN_UP, outcome=outcome if published else None)
             return
         tools.results.publish(attempt)
