@@ -22,7 +22,7 @@ from tests.agent.offers import offer, offer_fields
 from tests.evil_controller import replies
 from tests.evil_controller.honest import events_answer, poll_answer
 
-pytestmark = pytest.mark.http
+pytestmark = [pytest.mark.http, pytest.mark.slow]
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from jobrunner.sync.messages import Offer
 from tests.study.evil_hosts import hanging, recording
 from tests.study.sites import PROJECT, Site, open_site
 
-pytestmark = pytest.mark.http
+pytestmark = [pytest.mark.http, pytest.mark.slow]
 
 
 @pytest.fixture

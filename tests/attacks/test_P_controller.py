@@ -89,6 +89,7 @@ def post(site: Site, call: str, body: bytes, **headers: str) -> requests.Respons
 # --- P01: tokens of attempts ---
 
 
+@pytest.mark.slow
 @pytest.mark.http
 def test_P01_only_the_attempts_own_token_counts(site: Site, other_site: Site) -> None:
     agent, job, lease = started(site)

@@ -32,7 +32,7 @@ from tests.fixtures.database_files import make_database
 from tests.fixtures.git_fixtures import StudyRepository, serve
 from tests.study.evil_hosts import hanging
 
-pytestmark = pytest.mark.http
+pytestmark = [pytest.mark.http, pytest.mark.slow]
 
 PIPELINE = """\
 version: "4.0"

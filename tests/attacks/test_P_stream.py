@@ -13,7 +13,7 @@ from tests.fixtures import databases
 from tests.fixtures.controller_sites import Site, served_sites
 from tests.fixtures.viewer import Viewer
 
-pytestmark = pytest.mark.http
+pytestmark = [pytest.mark.http, pytest.mark.slow]
 
 CANARY = "ZQcanaryZQ"
 # Every column that holds free text or a secret, less those that are public by design: project texts, titles

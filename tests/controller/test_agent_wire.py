@@ -10,7 +10,7 @@ from jobrunner.sync.messages import Hello
 from jobrunner.sync.vocabulary import ErrorCode, ExitClass, Reason, Runtime
 from tests.fixtures.controller_sites import Site, job_of
 
-pytestmark = pytest.mark.http
+pytestmark = [pytest.mark.http, pytest.mark.slow]
 
 
 def test_a_chain_runs_with_one_poll_because_each_end_brings_the_next_offer(site: Site) -> None:

@@ -9,7 +9,7 @@ from jobrunner.sync.vocabulary import ExitClass, Reason
 from tests.controller.test_commands import jobrunner, named
 from tests.fixtures.controller_sites import CHAIN, Site
 
-pytestmark = pytest.mark.http
+pytestmark = [pytest.mark.http, pytest.mark.slow]
 
 
 def run_all(site: Site) -> str:

@@ -146,6 +146,7 @@ def at_rest(read: Callable[[], int]) -> int:
     return min(found)
 
 
+@pytest.mark.slow
 @pytest.mark.http
 @pytest.mark.parametrize("path", ["/", "/api/v1/requests/unknown"])
 def test_pages_and_calls_leave_few_files_open(site: Site, path: str) -> None:

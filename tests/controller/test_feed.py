@@ -274,6 +274,7 @@ def everywhere(site: Site, request: str) -> list[str]:
     return [*pages, "/live/front", f"/live/runs?project={site.project}", f"/live/jobs/{request}"]
 
 
+@pytest.mark.slow
 def test_every_page_is_well_formed_and_every_link_leads_somewhere(site: Site) -> None:
     request = finished(site)
     links: set[str] = set()

@@ -119,6 +119,7 @@ def test_an_owner_that_is_not_listed_is_told_apart(site: Site) -> None:
     assert (answer.status_code, ids(answer)) == (422, ["RQ008"])
 
 
+@pytest.mark.slow
 def test_git_away_is_503_and_nothing_is_stored(site: Site) -> None:
     body = site.body("other")
     hidden = site.study_folder.with_name("hidden")

@@ -14,7 +14,7 @@ from tests.fixtures.controller_server import ControllerServer
 from tests.fixtures.controller_sites import Site, make_sites
 from tests.fixtures.git_fixtures import StudyRepository, run_git, serve
 
-pytestmark = pytest.mark.http
+pytestmark = [pytest.mark.http, pytest.mark.slow]
 
 PIPELINE = """\
 version: '4.0'

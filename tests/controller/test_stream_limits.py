@@ -18,7 +18,7 @@ from tests.fixtures.controller_server import ControllerServer
 from tests.fixtures.controller_sites import Site, served_sites
 from tests.fixtures.viewer import Viewer, ids
 
-pytestmark = pytest.mark.http
+pytestmark = [pytest.mark.http, pytest.mark.slow]
 
 SEATS = 4
 SEATS_OF_ONE = 2

@@ -12,7 +12,7 @@ from jobrunner.controller.feed.happenings import Happening
 from jobrunner.controller.feed.stream import Stream, Wanted
 from jobrunner.controller.jobs.transitions import State
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.slow]
 
 
 def happening(event_id: int) -> Happening:

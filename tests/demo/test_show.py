@@ -11,7 +11,7 @@ from jobrunner.demo.folder import DemoFolder, Kept
 from jobrunner.demo.programs import Program, ProgramEnded
 from jobrunner.demo.show import Running
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.slow]
 
 
 def program(name: str, text: str, folder: Path) -> Program:

@@ -30,6 +30,7 @@ def commands(title: str) -> list[Shown]:
     return [command for command in shown(section(title)) if " add-approval " not in command.text]
 
 
+@pytest.mark.slow
 @pytest.mark.unit
 def test_an_approval_is_made_read_signed_and_checked_as_the_page_says(tmp_path: Path) -> None:
     (tmp_path / ".ssh").mkdir()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.slow]
 
 JOBRUNNER = Path(sys.executable).with_name("jobrunner")
 DOCS = Path(__file__).parents[2] / "docs" / "dummy-data.md"

@@ -22,7 +22,7 @@ from jobrunner.pipeline.starting import image_name
 from tests.local.studies import command, commit, environment, write
 from tests.local.test_records import RECORD
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.slow]
 
 PIPELINE = """\
 version: '5.0'

@@ -124,6 +124,7 @@ def test_the_finding_names_the_line_and_repeats_nothing() -> None:
     assert "CANARY" not in finding.message + finding.suggestion
 
 
+@pytest.mark.slow
 def test_a_picture_of_many_marks_is_read_within_seconds() -> None:
     marks = '<circle cx="1" cy="2" r="3" style="fill: url(#a)"/>'
     started = time.process_time()

@@ -1,10 +1,12 @@
+import hashlib
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from jobrunner.privacy.checking import Checker, CheckLimits, check_files
+from jobrunner.privacy.checking import Checker, CheckLimits, Coming, check_files
 from jobrunner.privacy.confined_process import ConfinedProcess
 from jobrunner.privacy.disclosure import rulebook
 from tests.privacy.making import CHECK_UID, HIGH, IS_ROOT, LAUNCHER, MODERATE, Site
@@ -109,6 +111,25 @@ def test_files_of_another_job_meet_another_process(site: Site, monkeypatch: pyte
         assert check_files(collection.files, checker=checker, log=folder.log).complete
         assert checker.worker is None
     assert len(set(used)) == 2
+
+
+def test_of_a_log_that_came_twice_the_last_one_counts(site: Site) -> None:
+    site.write({"a.csv": TABLE})
+    folder = site.folder()
+    collection = site.collect([("a.csv", MODERATE)], into=folder)
+    with ThreadPoolExecutor(1) as beside, Coming() as coming:
+        checked = beside.submit(
+            check_files, coming, checker=Checker(LAUNCHER, CHECK_UID, CHECK_UID), log=folder.log
+        )
+        for line in ("said early\n", "said late\n"):
+            folder.log.write_text(line)
+            coming.put_log()
+        for file in collection.files:
+            coming.put(file)
+    report = checked.result()
+    assert report.log is not None
+    assert report.log.sha256 == hashlib.sha256(b"said late\n").hexdigest()
+    assert [one.path for one in report.files] == ["a.csv"]
 
 
 def test_P21_checks_that_nobody_needs_any_more_stop(site: Site) -> None:

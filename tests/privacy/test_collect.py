@@ -376,6 +376,7 @@ def test_P21_collecting_stops_between_files_and_in_the_middle_of_one(site: Site)
     collected(site.folder())
 
 
+@pytest.mark.slow
 def test_P21_who_waits_for_a_silent_process_can_be_stopped() -> None:
     def unwanted() -> None:
         raise Unwanted

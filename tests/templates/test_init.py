@@ -13,7 +13,7 @@ from jobrunner import templates
 from jobrunner.pipeline import load
 from jobrunner.study.names import check_name
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 FOR_ALL = {".gitignore", ".vscode/settings.json", ".vscode/extensions.json", ".github/workflows/check.yml"}
