@@ -163,6 +163,7 @@ class Results:
         with ThreadPoolExecutor(2) as beside:
             coming = Coming()
             saved = beside.submit(self._save_log, folder, run)
+            saved.add_done_callback(lambda _saved: coming.put_log())
             report = beside.submit(
                 check_files,
                 coming,
@@ -180,7 +181,9 @@ class Results:
             with coming:
                 collection = self._collected(attempt, run, ready, allowed, coming.put, still_wanted)
                 saved.result()
-                append_ours(folder.log, collection.notes)
+                if collection.notes:
+                    append_ours(folder.log, collection.notes)
+                    coming.put_log()
         folder.finish(_facts(attempt, Reason.COMPLETED), collection, report.result())
 
     def _collected(

@@ -8,8 +8,10 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Final
 
 from jobrunner import __version__
 from jobrunner.privacy import frames
@@ -44,6 +46,15 @@ class _Request:
     is_log: bool
 
 
+class TheLog(Enum):
+    """Stands for the log among files that come."""
+
+    HERE = 1
+
+
+THE_LOG: Final = TheLog.HERE
+
+
 class Coming:
     """Files on their way from the collector to the checks, which run at the same time.
 
@@ -52,12 +63,16 @@ class Coming:
     """
 
     def __init__(self) -> None:
-        self._files: SimpleQueue[CollectedFile | None] = SimpleQueue()
+        self._files: SimpleQueue[CollectedFile | TheLog | None] = SimpleQueue()
         self._given_up = False
 
     def put(self, file: CollectedFile) -> None:
         """One more file that was kept."""
         self._files.put(file)
+
+    def put_log(self) -> None:
+        """The log is there, or is another than it was: the check of how it is now is what counts."""
+        self._files.put(THE_LOG)
 
     def __enter__(self) -> "Coming":
         return self
@@ -66,13 +81,13 @@ class Coming:
         self._given_up = kind is not None
         self._files.put(None)
 
-    def __iter__(self) -> Iterator[CollectedFile]:
+    def __iter__(self) -> Iterator["CollectedFile | TheLog"]:
         while (file := self._files.get()) is not None and not self._given_up:
             yield file
 
 
 def check_files(
-    files: Iterable[CollectedFile],
+    files: Iterable[CollectedFile | TheLog],
     *,
     checker: "Checker",
     log: Path | None = None,
@@ -82,14 +97,20 @@ def check_files(
 ) -> Report:
     """The report on the moderately sensitive ones of `files` and on the last 1 MiB of `log`.
 
-    `files` may come while they are collected; `log` is looked at when there are no more.
+    `files` may come while they are collected, and THE_LOG among them each time that `log` is another one;
+    when it never does, `log` is looked at after all files.
     `subject`: project, workspace, job, commit, for the report. A file that could not be checked is in the
     report with SDC099, also when no process can be started at all. `still_wanted` is called while a check
     goes on, and may raise to stop.
     """
     started = int(time.time())
-    reports = checker.reports(_requests(files, log, log_name), still_wanted)
-    of_log = reports.pop() if log is not None else None
+    of_log, reports = None, []
+    # No output can have the name of a log: nothing in `metadata` is collected.
+    for report in checker.reports(_requests(files, log, log_name), still_wanted):
+        if log is not None and report.path == log_name:
+            of_log = report
+        else:
+            reports.append(report)
     return Report(
         engine=__version__,
         rulebook=checker.book.quoted,
@@ -101,13 +122,22 @@ def check_files(
     )
 
 
-def _requests(files: Iterable[CollectedFile], log: Path | None, log_name: str) -> Iterator[_Request]:
+def _requests(files: Iterable[CollectedFile | TheLog], log: Path | None, log_name: str) -> Iterator[_Request]:
+    came = False
     for file in files:
-        if file.level == MODERATELY:
+        if isinstance(file, TheLog):
+            came = True
+            if log is not None:
+                yield _log_request(log, log_name)
+        elif file.level == MODERATELY:
             yield _Request(file.path, file.stored, file.sha256, file.size, False)
-    if log is not None:
-        tail = log_tail(log)
-        yield _Request(log_name, log, hashlib.sha256(tail).hexdigest(), len(tail), True)
+    if log is not None and not came:
+        yield _log_request(log, log_name)
+
+
+def _log_request(log: Path, name: str) -> _Request:
+    tail = log_tail(log)
+    return _Request(name, log, hashlib.sha256(tail).hexdigest(), len(tail), True)
 
 
 class Checker:

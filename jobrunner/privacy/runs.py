@@ -87,7 +87,10 @@ class RunFolder:
         if collection is None:
             self.empty_files()
         if report is not None:
-            durable.write_new(self.findings, report.to_json())
+            # Synced with all else below: what has no metadata.json counts for nothing.
+            self.findings.unlink(missing_ok=True)
+            self.findings.write_bytes(report.to_json())
+            self.findings.chmod(0o444)
         checked = {one.path: one for one in report.files} if report else {}
         self.log.chmod(0o444)
         outputs = tuple(
