@@ -10,6 +10,7 @@ from jobrunner.controller.accounts import secret_text
 from jobrunner.controller.jobs import leases, offers, reports, turns
 from jobrunner.controller.jobs.leases import Terms
 from jobrunner.controller.jobs.refusals import MALFORMED, NO_CREDENTIAL, UNKNOWN_PROTOCOL, Refused
+from jobrunner.controller.prepared import Prepared
 from jobrunner.controller.projects.models import Backend
 from jobrunner.sync import messages, strict_json
 from jobrunner.sync.messages import (
@@ -32,6 +33,8 @@ from jobrunner.sync.vocabulary import Stage
 
 M = TypeVar("M", bound=Message)
 
+_HOLDER: Final = Prepared(lambda digest: Backend.objects.filter(credential_digest=digest))
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -46,7 +49,7 @@ def identify(credential: str | None) -> Backend:
     """The backend whose agent holds this credential; raises Refused (401)."""
     if credential is None:
         raise Refused(NO_CREDENTIAL)
-    agent = Backend.objects.filter(credential_digest=secret_text.digest(credential)).first()
+    agent = _HOLDER.first(secret_text.digest(credential))
     if agent is None:
         raise Refused(NO_CREDENTIAL)
     return agent

@@ -18,10 +18,12 @@ from jobrunner.controller.jobs.models import Job
 from jobrunner.controller.jobs.refusals import FORBIDDEN, NOT_FOUND, STALE, TAKEN, Refused
 from jobrunner.controller.jobs.settling import settle
 from jobrunner.controller.jobs.transitions import PREPARING, READY, Situation, State, Wait
+from jobrunner.controller.prepared import Prepared
 from jobrunner.controller.projects.models import Backend, Workspace
 from jobrunner.sync.messages import MAX_ATTEMPT, Claim, Lease, Renew
 from jobrunner.sync.vocabulary import MAX_ATTEMPTS, Reason
 
+_FOUND: Final = Prepared(lambda job: Job.objects.select_for_update(no_key=True).filter(job_id=job))
 _MOST_PLACES: Final = 64
 _GAVE_UP: Final = Situation(State.FAILED, Reason.INTERNAL_ERROR.value)
 
@@ -63,7 +65,7 @@ def claimable(job: Job, *, now: datetime, terms: Terms) -> bool:
 
 def find(agent: Backend, job_id: str) -> Job:
     """The agent's own job, locked where the database locks rows; raises Refused for any other."""
-    job = Job.objects.select_for_update(no_key=True).filter(job_id=job_id).first()
+    job = _FOUND.first(job_id)
     if job is None:
         raise Refused(NOT_FOUND)
     if job.backend_id != agent.pk:

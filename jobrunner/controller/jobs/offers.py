@@ -12,6 +12,7 @@ from jobrunner.controller.jobs.lifecycle import move, move_all
 from jobrunner.controller.jobs.models import Job
 from jobrunner.controller.jobs.settling import settle
 from jobrunner.controller.jobs.transitions import Situation, State, Wait
+from jobrunner.controller.prepared import Prepared
 from jobrunner.controller.projects.approvals import newest_envelopes
 from jobrunner.controller.projects.models import Backend
 from jobrunner.sync import identity
@@ -28,6 +29,7 @@ _COLUMNS: Final = (
     "request__commit",
     "action",
 )
+_OFFERED: Final = Prepared(lambda keys: Job.objects.filter(pk__in=keys).order_by("pk").values_list(*_COLUMNS))
 _ROOM_FOR_OFFERS: Final = MAX_REPLY_BYTES - 32 * 1024
 
 
@@ -79,8 +81,7 @@ def _offers(
     keys = queue.pick(agent, ready, running, most=MAX_OFFERS, now=now, terms=terms)
     if not keys:
         return ()
-    rows = Job.objects.filter(pk__in=keys).order_by("pk").values_list(*_COLUMNS)
-    return _as_offers(agent, list(rows))
+    return _as_offers(agent, _OFFERED.rows(tuple(keys)))
 
 
 def _as_offers(agent: Backend, rows: Sequence[tuple[Any, ...]]) -> tuple[Offer, ...]:

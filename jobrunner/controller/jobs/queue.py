@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from django.db.models import Count, Min, QuerySet
 
@@ -16,6 +16,7 @@ from jobrunner.controller.jobs.fair_shares import Claimant, share
 from jobrunner.controller.jobs.leases import Terms
 from jobrunner.controller.jobs.models import Job
 from jobrunner.controller.jobs.transitions import READY, State, Wait
+from jobrunner.controller.prepared import Given, Prepared
 from jobrunner.controller.projects.models import Backend, Workspace
 
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
@@ -45,7 +46,7 @@ class Run:
     wished: bool
 
 
-def active(agent: Backend, state: State) -> QuerySet[Job]:
+def active(agent: Backend | Given, state: State) -> QuerySet[Job]:
     """Jobs of the backend in an active state."""
     return Job.objects.filter(backend=agent, state=state.value, finished_at=None)
 
@@ -57,27 +58,37 @@ def waiting(agent: Backend, wait: Wait) -> QuerySet[Job]:
 
 def lines(agent: Backend, *, now: datetime, terms: Terms) -> list[Line]:
     """All that is ready at the backend, in one query."""
+    return [Line(*row) for row in _LINES.rows(agent.pk, _failed_after(now, terms))]
+
+
+def _lines(agent: Given, failed_after: Given) -> QuerySet[Job, Any]:
     ready = active(agent, State.PENDING).filter(reason__in=[wait.value for wait in READY])
-    rows = (
-        _rested(ready, now, terms)
-        .values_list("reason", "is_database", "workspace")
-        .annotate(first=Min("pk"), count=Count("pk"))
-    )
-    return [Line(*row) for row in rows]
+    rested = _rested(ready, failed_after).values_list("reason", "is_database", "workspace")
+    return rested.annotate(first=Min("pk"), count=Count("pk"))
 
 
-def _rested(jobs: QuerySet[Job], now: datetime, terms: Terms) -> QuerySet[Job]:
+_LINES: Final = Prepared(_lines)
+
+
+def _failed_after(now: datetime, terms: Terms) -> datetime:
+    return now - timedelta(seconds=terms.retry_s)
+
+
+def _rested(jobs: QuerySet[Job], failed_after: datetime | Given) -> QuerySet[Job]:
     """Without those that are to be tried again, but not yet."""
-    failed_after = now - timedelta(seconds=terms.retry_s)
     return jobs.exclude(reason=Wait.RETRYING.value, changed_at__gt=failed_after)
+
+
+_RUNS: Final = Prepared(
+    lambda agent: active(agent, State.RUNNING).values_list(
+        "pk", "job_id", "attempt", "is_database", "workspace", "lease_expires_at", "cancel_reason"
+    )
+)
 
 
 def runs(agent: Backend, *, now: datetime, terms: Terms) -> list[Run]:
     """What runs at the backend, oldest first, in one query."""
     limit = terms.lapse_limit(now)
-    rows = active(agent, State.RUNNING).values_list(
-        "pk", "job_id", "attempt", "is_database", "workspace", "lease_expires_at", "cancel_reason"
-    )
     found = [
         Run(
             key=key,
@@ -88,7 +99,7 @@ def runs(agent: Backend, *, now: datetime, terms: Terms) -> list[Run]:
             over=limit is not None and ends is not None and ends < limit,
             wished=bool(cancel_reason),
         )
-        for key, job_id, attempt, is_database, workspace, ends, cancel_reason in rows
+        for key, job_id, attempt, is_database, workspace, ends, cancel_reason in _RUNS.rows(agent.pk)
     ]
     # Sorted here, since a planner that is asked for the order of keys may walk through all keys.
     return sorted(found, key=lambda run: run.key)
@@ -131,8 +142,13 @@ def pick(
     return sorted(key for _busy, _served, key in sorted(turns)[:free])
 
 
+_LAST_SERVED: Final = Prepared(
+    lambda keys: Workspace.objects.filter(pk__in=keys).values_list("pk", "last_served_at")
+)
+
+
 def _last_served(workspaces: Iterable[int]) -> dict[int, datetime | None]:
-    return dict(Workspace.objects.filter(pk__in=workspaces).values_list("pk", "last_served_at"))
+    return dict(_LAST_SERVED.rows(tuple(workspaces)))
 
 
 def _claimants(
@@ -181,4 +197,5 @@ def _heads(agent: Backend, line: Line, count: int, now: datetime, terms: Terms) 
     if count == 1 or line.count == 1:
         return [line.first]
     jobs = waiting(agent, Wait(line.reason)).filter(is_database=line.is_database, workspace=line.workspace)
-    return list(_rested(jobs, now, terms).order_by("pk").values_list("pk", flat=True)[:count])
+    rested = _rested(jobs, _failed_after(now, terms))
+    return list(rested.order_by("pk").values_list("pk", flat=True)[:count])

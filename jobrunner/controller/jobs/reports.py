@@ -12,11 +12,17 @@ from jobrunner.controller.jobs.models import Job, Receipt
 from jobrunner.controller.jobs.refusals import FORBIDDEN, MALFORMED, OTHER_BODY, STALE, Refused
 from jobrunner.controller.jobs.settling import settle
 from jobrunner.controller.jobs.transitions import FINAL, STAGES, Situation, State, Wait
+from jobrunner.controller.prepared import Prepared
 from jobrunner.controller.projects.models import Backend
 from jobrunner.sync.messages import MAX_EVENT_BYTES, Event, Events
 from jobrunner.sync.signing import signature_fits
 from jobrunner.sync.vocabulary import MAX_ATTEMPTS, ExitClass, Reason, Stage
 
+_STORED: Final = Prepared(
+    lambda backend, ids: Receipt.objects.filter(backend=backend, event_id__in=ids).values_list(
+        "event_id", "body"
+    )
+)
 _STATE_OF: Final = {
     ExitClass.SUCCEEDED: State.SUCCEEDED,
     ExitClass.FAILED: State.FAILED,
@@ -74,9 +80,7 @@ def receive(agent: Backend, batch: Events, token: str | None, *, now: datetime) 
 
 def _not_yet_stored(agent: Backend, events: tuple[Event, ...]) -> list[Event]:
     """The events that are new, each once, in order."""
-    ids = [event.event_id for event in events]
-    stored = Receipt.objects.filter(backend=agent, event_id__in=ids)
-    bodies = dict(stored.values_list("event_id", "body"))
+    bodies: dict[str, str] = dict(_STORED.rows(agent.pk, tuple(event.event_id for event in events)))
     fresh = []
     for event in events:
         body = event.model_dump_json()

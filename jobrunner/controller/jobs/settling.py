@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from django.db.models import Exists, OuterRef, QuerySet
 
 from jobrunner.controller.jobs.lifecycle import chunks, first_wait, move_all
 from jobrunner.controller.jobs.models import Job
 from jobrunner.controller.jobs.transitions import DEPENDENCY_FAILED, Situation, State, Wait
+from jobrunner.controller.prepared import Prepared
+from jobrunner.controller.projects.models import Backend
 
 
 def settle(jobs: Iterable[Job], *, now: datetime) -> None:
@@ -23,14 +25,22 @@ def settle(jobs: Iterable[Job], *, now: datetime) -> None:
 
 
 def _release(succeeded: Sequence[Job], now: datetime) -> None:
-    unmet = Job.objects.filter(dependents=OuterRef("pk")).exclude(state=State.SUCCEEDED.value)
     for some in chunks(succeeded):
-        ready = _waiting_for(some).exclude(Exists(unmet)).select_related("backend")
-        by_wait: dict[Wait, list[Job]] = {}
-        for job in ready:
-            by_wait.setdefault(first_wait(job.backend), []).append(job)
-        for wait, found in by_wait.items():
-            move_all(found, Situation(State.PENDING, wait.value), now=now)
+        by_backend: dict[int, list[Job]] = {}
+        for job in _READY.all(tuple(job.pk for job in some)):
+            by_backend.setdefault(job.backend_id, []).append(job)
+        for backend in _BACKENDS.all(tuple(by_backend)):
+            after = Situation(State.PENDING, first_wait(backend).value)
+            move_all(by_backend[backend.pk], after, now=now)
+
+
+def _ready(succeeded: Any) -> QuerySet[Job]:
+    unmet = Job.objects.filter(dependents=OuterRef("pk")).exclude(state=State.SUCCEEDED.value)
+    return _waiting().filter(needs__pk__in=succeeded).distinct().exclude(Exists(unmet))
+
+
+_READY: Final = Prepared(_ready)
+_BACKENDS: Final = Prepared(lambda keys: Backend.objects.filter(pk__in=keys))
 
 
 def _waiting() -> QuerySet[Job]:

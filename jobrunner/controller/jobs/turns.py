@@ -8,15 +8,20 @@ and this lock is taken before any other, so that nobody waits for each other in 
 from datetime import datetime, timedelta
 from typing import Final
 
+from jobrunner.controller.prepared import Prepared
 from jobrunner.controller.projects.models import Backend
 
+# No key: rows that refer to the backend may be added meanwhile.
+_TAKEN: Final = Prepared(lambda key: Backend.objects.select_for_update(no_key=True).filter(pk=key))
 _SEEN_NOTED_EVERY: Final = timedelta(seconds=10)
 
 
 def take(backend: int) -> Backend:
     """Wait for the turn; returns the backend as it is now. Call first in a transaction."""
-    # Rows that refer to the backend may be added meanwhile.
-    return Backend.objects.select_for_update(no_key=True).get(pk=backend)
+    found = _TAKEN.first(backend)
+    if found is None:
+        raise Backend.DoesNotExist
+    return found
 
 
 def note_seen(agent: Backend, *, now: datetime, **told: int) -> None:

@@ -4,11 +4,12 @@ import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Final, Literal
 
 from django.db import transaction
-from django.db.models import OuterRef, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery
 
+from jobrunner.controller.prepared import Given, Prepared
 from jobrunner.controller.projects.models import Approval, ApprovalSite, Project
 from jobrunner.sync.approvals import Payload, read_envelope
 from jobrunner.sync.messages import Malformed
@@ -81,10 +82,16 @@ def _newest(project: Project, backend: str) -> Approval | None:
 
 def newest_envelopes(projects: Collection[int], backend: str) -> dict[int, str | None]:
     """The text to send along with an offer, by the key of its project, in one query."""
+    return dict(_NEWEST_ENVELOPES.rows(tuple(projects), backend))
+
+
+def _newest_envelopes(projects: Any, backend: Given) -> QuerySet[Project, Any]:
     mine = Approval.objects.filter(project=OuterRef("pk"), sites__backend=backend)
     newest = Subquery(mine.order_by("-serial", "-pk").values("envelope")[:1])
-    rows = Project.objects.filter(pk__in=projects).annotate(envelope=newest)
-    return dict(rows.values_list("pk", "envelope"))
+    return Project.objects.filter(pk__in=projects).annotate(envelope=newest).values_list("pk", "envelope")
+
+
+_NEWEST_ENVELOPES: Final = Prepared(_newest_envelopes)
 
 
 def not_covered(
