@@ -8,17 +8,21 @@ from the controller but the action's id.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from jobrunner.agent.outcome import end
 from jobrunner.agent.policy import ImageSection, Policy
 from jobrunner.pipeline import RUNTIMES, Action, load
+from jobrunner.pipeline.model import Loaded
 from jobrunner.pipeline.reusable import ReusableActionProblem, is_reusable
 from jobrunner.pipeline.starting import image_name, is_too_long
 from jobrunner.study.reusable import ReusableSource
 from jobrunner.sync.vocabulary import Reason
 
 PIPELINE_LIMIT: Final = 5_000_001
+# A larger file is read again for each of its actions, since what it becomes takes many times its size.
+_REMEMBERED_BYTES: Final = 64 * 1024
 _ACTION_FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -51,7 +55,7 @@ def derive(
     database_not_allowed (image, argument), and whatever `find_source` raises. Whether the approval allows the
     database is asked elsewhere.
     """
-    loaded = load(pipeline_file)
+    loaded = _read(pipeline_file)
     if loaded.pipeline is None:
         first = next(problem for problem in loaded.problems if problem.severity == "error")
         raise end(Reason.PIPELINE_INVALID, first.id, f"project.yaml line {first.line}: {first.message}")
@@ -76,6 +80,18 @@ def derive(
         dataset=dataset,
         source=source,
     )
+
+
+def _read(pipeline_file: bytes) -> Loaded:
+    if len(pipeline_file) > _REMEMBERED_BYTES:
+        return load(pipeline_file)
+    return _remembered(pipeline_file)
+
+
+@lru_cache(maxsize=8)
+def _remembered(pipeline_file: bytes) -> Loaded:
+    """The same bytes mean the same, whatever request they come with; all jobs of one have the same."""
+    return load(pipeline_file)
 
 
 def _borrowed(action: Action, source: ReusableSource) -> Action:

@@ -1,29 +1,41 @@
 """The calls to a Docker engine that the executor needs, each with a deadline and typed errors."""
 
+import os
+import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import docker
 import docker.errors
-import requests.exceptions
+import requests
+import urllib3.exceptions
+from docker.transport import UnixHTTPAdapter
 
 from jobrunner.executors.base import EngineError, Found, SandboxRefused
 
 _DEADLINE_S: Final = 120
 _CONNECTIONS: Final = 64
-# Where engines keep the cgroup of a container, under cgroup v1 and v2, by cgroupfs and by systemd.
-_CGROUPS: Final = (
-    "docker/{id}",
-    "*/docker/{id}",
-    "system.slice/docker-{id}.scope",
-    "*/system.slice/docker-{id}.scope",
-)
+_HEADER: Final = struct.Struct(">xxxxL")
+# Where engines keep the cgroup of a container, by cgroupfs and by systemd: there under cgroup v2, and in
+# each hierarchy below under v1.
+_CGROUP_ROOT: Final = "/sys/fs/cgroup"
+_CGROUPS: Final = ("docker/{id}", "system.slice/docker-{id}.scope")
 
 
 class NameTaken(EngineError):
     """A container of this name is there already."""
+
+
+class _OneSocket(UnixHTTPAdapter):
+    """Keeps connections for whatever is asked next.
+
+    The client's own adapter makes a pool, and in it a connection, for each path that is ever asked for.
+    """
+
+    def get_connection(self, url: bytes | str, proxies: Mapping[str, str] | None = None) -> Any:
+        """The one pool of this engine."""
+        return super().get_connection(self.socket_path, proxies)
 
 
 class Engine:
@@ -37,6 +49,11 @@ class Engine:
             )
             # Proxies of the environment must not steer where calls go; looking for them is half of a call.
             self._client.trust_env = False
+            socket_path = getattr(self._client.get_adapter(self._client.base_url), "socket_path", None)
+            if socket_path is not None:
+                self._client.mount(
+                    self._client.base_url, _OneSocket(socket_path, _DEADLINE_S, max_pool_size=_CONNECTIONS)
+                )
 
     def close(self) -> None:
         """Give the connections back."""
@@ -125,10 +142,15 @@ class Engine:
     def log(self, name: str) -> Iterator[bytes]:
         """Stdout and stderr in the order in which the engine got them, piece by piece."""
         with _errors("read the log"):
-            try:
-                yield from self._client.logs(name, stdout=True, stderr=True, stream=True)
-            except docker.errors.NotFound:
-                return
+            # Not the client's own call: it inspects the container first, only to learn that it has no
+            # terminal, and then waits for ever.
+            url = f"{self._client.base_url}/v{self._client.api_version}/containers/{name}/logs"
+            asked = {"stdout": "1", "stderr": "1"}
+            with self._client.get(url, params=asked, stream=True, timeout=_DEADLINE_S) as response:
+                if response.status_code == requests.codes.not_found:
+                    return
+                response.raise_for_status()
+                yield from _pieces(response.raw)
 
     def remove(self, name: str, *, force: bool) -> None:
         """Remove a container; without `force` a running one stays. Nothing happens where there is none."""
@@ -159,8 +181,25 @@ class Engine:
 
 def cgroup_is_gone(container_id: str) -> bool:
     """Whether no cgroup of this container is left, so that no process of it can be."""
-    root = Path("/sys/fs/cgroup")
-    return not any(next(root.glob(form.format(id=container_id)), None) for form in _CGROUPS)
+    with os.scandir(_CGROUP_ROOT) as found:
+        roots = [_CGROUP_ROOT, *(entry.path for entry in found if entry.is_dir(follow_symlinks=False))]
+    names = [form.format(id=container_id) for form in _CGROUPS]
+    return not any(os.path.lexists(f"{root}/{name}") for root in roots for name in names)
+
+
+def _pieces(raw: Any) -> Iterator[bytes]:
+    """The pieces of a log without a terminal: each is 1 byte of kind, 3 empty ones, 4 of length, and itself.
+
+    Raises EngineError when the engine stops in the middle of one.
+    """
+    while header := raw.read(_HEADER.size):
+        if len(header) == _HEADER.size:
+            (length,) = _HEADER.unpack(header)
+            piece = raw.read(length)
+            if len(piece) == length:
+                yield piece
+                continue
+        raise EngineError("could not read the log: the engine stopped in the middle of it")
 
 
 @contextmanager
@@ -173,5 +212,10 @@ def _errors(doing: str) -> Iterator[None]:
             detail = "runtime" if "runtime specified" in said else "sandbox"
             raise SandboxRefused(detail, f"the engine would not {doing}: {said}") from error
         raise EngineError(f"could not {doing}: {said}") from error
-    except (docker.errors.DockerException, requests.exceptions.RequestException, KeyError) as error:
+    except (
+        docker.errors.DockerException,
+        requests.exceptions.RequestException,
+        urllib3.exceptions.HTTPError,
+        KeyError,
+    ) as error:
         raise EngineError(f"could not {doing}: the engine gave no proper answer ({error})") from error

@@ -109,11 +109,12 @@ def make(space: Workspace, run: ActionRun) -> None:
     touched again: the job may have written to them.
     Raises SandboxRefused, OSError.
     """
-    if not space.image.exists():
+    is_new = not space.image.exists()
+    if is_new:
         disks.take(space.work / "blanks", run.limits, space.image)
     space.disk.mkdir(mode=0o700, exist_ok=True)
     if not mounts.is_mounted(space.disk):
-        if mounts.is_attached(space.image):
+        if not is_new and mounts.is_attached(space.image):
             # Mounting it a second time would destroy it.
             raise SandboxRefused(
                 "sandbox",

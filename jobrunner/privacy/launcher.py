@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jobrunner.privacy import collector, frames, worker
+from jobrunner.privacy.disclosure import rulebook
 
 _MAIN = {"collector": collector.main, "worker": worker.main}
 
@@ -20,6 +21,7 @@ _MAIN = {"collector": collector.main, "worker": worker.main}
 def main(arguments: list[str]) -> int:
     """Fork one child for each request that comes over the socket; each brings the child's own socket."""
     connection = socket.socket(fileno=int(arguments[0]))
+    rulebook.load(rulebook.default_rulebook())  # remembered, so that no child has to
     gc.collect()
     gc.freeze()  # shared pages stay shared in the children
     while True:

@@ -5,6 +5,7 @@ import hashlib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -138,8 +139,9 @@ def default_rulebook() -> bytes:
     return Path(__file__).with_name("default.toml").read_bytes()
 
 
+@lru_cache(maxsize=4)
 def load(content: bytes) -> Rulebook:
-    """The rulebook in TOML `content`. Raises RulebookError."""
+    """The rulebook in TOML `content`, read once for the same bytes. Raises RulebookError."""
     try:
         data = tomllib.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
