@@ -34,8 +34,10 @@ class Desk:
     """Places of this site and the newest offers.
 
     An attempt takes a place before it is claimed, and its slot with it: a number whose uid is the one at that
-    place of the pool. A database action needs one of the database places as well; that it is one, only the
-    commit says, so it asks for that when it is about to start.
+    place of the pool. Its place is free when nothing of it runs any more, its slot when nothing of it is
+    left: the next one starts on another slot while it is cleaned up. A database action needs one of the
+    database places as well; that it is one, only the commit says, so it asks for that when it is about to
+    start.
     """
 
     def __init__(self, places: int, database_places: int = 0) -> None:
@@ -43,6 +45,7 @@ class Desk:
         self._places = places
         self._database_places = database_places
         self._slots: set[int] = set()
+        self._leaving: set[int] = set()
         self._databases: set[int] = set()
         self._waiting: list[int] = []
         self._offers: list[Offer] = []
@@ -110,7 +113,8 @@ class Desk:
     def places(self) -> Places:
         """How many there are and how many are taken now."""
         with self._condition:
-            return Places(self._places, len(self._slots), self._database_places, len(self._databases))
+            taken = len(self._slots) - len(self._leaving)
+            return Places(self._places, taken, self._database_places, len(self._databases))
 
     def free(self) -> int:
         """How many places are free now."""
@@ -118,8 +122,10 @@ class Desk:
             return self._free()
 
     def _free(self) -> int:
-        # Attempts from before a restart may hold more places than the policy has now.
-        return max(0, self._places - len(self._slots))
+        # Attempts from before a restart may hold more places than the policy has now; and where cleaning up
+        # does not get on, no more than as many again start before it does.
+        running = len(self._slots) - len(self._leaving)
+        return max(0, min(self._places - running, 2 * self._places - len(self._slots)))
 
     def next(self) -> tuple[Offer, int] | None:
         """Wait for an offer and a free place, and take both; None when closed. Call `claimed` after it."""
@@ -158,12 +164,28 @@ class Desk:
             if database:
                 self._databases.add(slot)
 
+    def leave(self, slot: int) -> None:
+        """Nothing of the attempt on this slot runs any more; what is left of it is being cleaned up."""
+        with self._condition:
+            self._leaving.add(slot)
+            self._databases.discard(slot)
+            self._condition.notify_all()
+
     def give_back(self, slot: int) -> None:
         """The attempt on this slot is gone, with its container and mounts."""
         with self._condition:
             self._slots.discard(slot)
+            self._leaving.discard(slot)
             self._databases.discard(slot)
             self._condition.notify_all()
+
+    def wait_left(self, timeout_s: float) -> bool:
+        """Wait until nothing is being cleaned up; False when nothing was."""
+        with self._condition:
+            if not self._leaving:
+                return False
+            self._condition.wait_for(lambda: not self._leaving, timeout=timeout_s)
+            return True
 
     def take_database(self, slot: int, stop: Stop, patience_s: float) -> bool:
         """Take a database place for the attempt on this slot, or wait for one, first come, first served.

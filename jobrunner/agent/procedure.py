@@ -34,9 +34,10 @@ from jobrunner.agent.policy import Site
 from jobrunner.agent.report import Reporter
 from jobrunner.agent.results import Results
 from jobrunner.agent.reusable import FindSource
+from jobrunner.agent.sandboxing import prepare, sandboxed
 from jobrunner.agent.site_hook import SiteHook
 from jobrunner.agent.tries import check_not_cancelled, given_up, is_hopeless, pause
-from jobrunner.executors.base import ActionRun, EngineError, Executor, Limits, SandboxRefused
+from jobrunner.executors.base import ActionRun, EngineError, Executor, Limits
 from jobrunner.privacy.runs import InputChanged, InputMissing, stage_inputs
 from jobrunner.study import GitRules, IntakeError, Stop, Stopped, extract
 from jobrunner.sync.vocabulary import ExitClass, Reason, Stage
@@ -45,7 +46,6 @@ log = structlog.get_logger()
 
 _DATABASE_PATIENCE_S: Final = 120.0
 _STEPS_WITH_CONTAINER: Final = frozenset({Step.START, Step.WAIT, Step.COLLECT})
-_SITE_POLICY_DETAILS: Final = frozenset({"sandbox", "runtime"})
 
 
 @dataclass(frozen=True)
@@ -255,11 +255,13 @@ class Procedure:
         run = self._action_run(attempt)
         # The approval is looked at again while the workspace is made; nothing starts before both.
         approved = tools.approving.begin(attempt.offer, attempt.facts.get("dataset"))
-        self._sandboxed(lambda: tools.executor.prepare(run))
+        with sandboxed(tools.halt):
+            prepare(tools.executor, tools.desk, run)
         approved.result()
         # Who asked to stop it found nothing that ran; who asks from now on finds it, or the wait does.
         self._stops[attempt.key].check()
-        self._sandboxed(lambda: tools.executor.start(run))
+        with sandboxed(tools.halt):
+            tools.executor.start(run)
         begun = clock.now()
         tools.journal.advance(
             attempt,
@@ -323,6 +325,7 @@ class Procedure:
 
     def _clean_up(self, attempt: Attempt) -> None:
         tools = self._tools
+        tools.desk.leave(attempt.facts["slot"])
         tools.results.forget(attempt)
         if "image_id" in attempt.facts:
             tools.executor.clean_up(self._action_run(attempt))
@@ -384,17 +387,6 @@ class Procedure:
             self._stops[attempt.key].wait(left)
 
     # --- values ---
-
-    def _sandboxed(self, act: Callable[[], None]) -> None:
-        try:
-            act()
-        except SandboxRefused as refused:
-            if refused.detail in _SITE_POLICY_DETAILS:
-                self._tools.halt(refused.message)
-                raise end(Reason.SITE_POLICY, refused.detail, refused.message) from refused
-            if refused.detail == "volume":
-                raise end(Reason.IMAGE_NOT_ALLOWED, refused.detail, refused.message) from refused
-            raise end(Reason.INTERNAL_ERROR, refused.detail, refused.message) from refused
 
     def _action_run(self, attempt: Attempt) -> ActionRun:
         return action_run(self._tools.site, self._tools.limits, attempt)

@@ -50,6 +50,39 @@ def test_an_offer_goes_to_a_free_slot_in_the_order_of_the_list() -> None:
     assert waiting.result() == (third, 0)
 
 
+def test_who_is_cleaned_up_leaves_his_place_at_once_and_his_slot_when_nothing_is_left() -> None:
+    desk = Desk(2)
+    offers = [offer() for _ in range(5)]
+    desk.put(offers)
+    assert [desk.next(), desk.next()] == [(offers[0], 0), (offers[1], 1)]
+    desk.leave(0)
+    assert desk.places().taken == 1
+    assert desk.next() == (offers[2], 2)
+    desk.leave(1)
+    assert desk.next() == (offers[3], 3)
+    # Where cleaning up does not get on, nobody else begins.
+    desk.leave(2)
+    assert desk.free() == 0
+    waiting = Waiting(desk)
+    assert waiting.still_waits()
+    desk.give_back(1)
+    assert waiting.result() == (offers[4], 1)
+
+
+def test_who_lacks_room_waits_for_those_who_are_cleaned_up() -> None:
+    desk = Desk(2)
+    assert not desk.wait_left(5)
+    desk.occupy(0)
+    assert not desk.wait_left(5), "what runs may run for days"
+    desk.leave(0)
+    assert desk.wait_left(0.01)
+    timer = threading.Timer(0.05, desk.give_back, (0,))
+    timer.start()
+    assert desk.wait_left(5)
+    assert not desk.wait_left(5)
+    timer.join()
+
+
 def test_newer_offers_replace_older_ones() -> None:
     desk = Desk(1)
     newer = offer()
@@ -178,11 +211,11 @@ def test_claiming_the_last_offer_settles_at_once_and_not_before() -> None:
 
 
 def test_slots_have_uids_of_their_own_and_none_is_that_of_the_checks() -> None:
-    uids = [uid_of(slot) for slot in range(MOST_SLOTS)]
-    assert len(set(uids)) == MOST_SLOTS
+    slots = range(2 * MOST_SLOTS)  # of those that run, and as many that are cleaned up
+    uids = [uid_of(slot) for slot in slots]
     assert all(200_000 <= uid <= 200_255 for uid in uids)
-    checking = [checking_uid_of(slot) for slot in range(MOST_SLOTS)]
-    assert len({*uids, *checking}) == 2 * MOST_SLOTS
+    checking = [checking_uid_of(slot) for slot in slots]
+    assert len({*uids, *checking}) == 2 * len(slots)
     assert all(200_000 <= uid <= 200_255 for uid in checking)
 
 

@@ -30,7 +30,7 @@ from jobrunner.agent.procedure import Procedure, Tools
 from jobrunner.agent.report import Reporter
 from jobrunner.agent.results import Results
 from jobrunner.agent.reusable import none_allowed
-from jobrunner.executors.base import ActionRun, ContainerLost, EngineError, Exit, Limits
+from jobrunner.executors.base import ActionRun, ContainerLost, EngineError, Exit, Limits, SandboxRefused
 from jobrunner.privacy import frames
 from jobrunner.privacy.areas import Areas
 from jobrunner.privacy.collect import collect
@@ -702,6 +702,27 @@ def test_who_kept_others_from_starting_for_too_long_is_tried_again_later(
     assert (after.outcome.reason, after.outcome.detail) == (Reason.INTERNAL_ERROR, "database")
 
 
+def test_who_finds_no_room_waits_for_those_who_are_cleaned_up_and_asks_once_more(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_room = SandboxRefused("disk_low", "a disk is asked for, but there is no room")
+    (bench.work / "o/a.csv").write_text("x,n\na,1\n")
+    bench.engine.trouble = {"prepare": [no_room, no_room]}
+    alone = bench.run(bench.attempt(Step.START))
+    assert alone.outcome is not None
+    assert (alone.outcome.reason, alone.outcome.detail) == (Reason.INTERNAL_ERROR, "disk_low")
+    bench.engine.trouble = {"prepare": [no_room]}
+    bench.tools.desk.give_back(0)
+    bench.tools.desk.occupy(1)
+    bench.tools.desk.leave(1)
+    gone = threading.Timer(0.1, bench.tools.desk.give_back, (1,))
+    gone.start()
+    after = bench.run(bench.attempt(Step.START))
+    gone.join()
+    assert after.outcome is not None
+    assert after.outcome.reason is Reason.COMPLETED
+
+
 def test_a_database_action_whose_inputs_could_not_be_staged_at_first_keeps_its_place(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -724,4 +745,4 @@ def test_a_database_action_whose_inputs_could_not_be_staged_at_first_keeps_its_p
     after = bench.read(attempt.job_id)
     assert after.outcome is not None
     assert after.outcome.reason is Reason.COMPLETED
-    assert bench.tools.desk.places().database_taken == 1
+    assert bench.tools.desk.places().database_taken == 0, "it is another's when nothing of this one runs"
