@@ -21,15 +21,15 @@ demo: ## run the whole thing on this machine: a real study on real public data (
 test: ## every test, with real containers and a real browser
 	@deploy/setup engine tests
 	@status=0; \
-	$(PYTEST) -m "unit or http" -n 2 || status=1; \
-	JOBRUNNER_TEST_DATABASE=postgresql $(PYTEST) $(ON_POSTGRESQL) -m "unit or http or docker" -n 2 || status=1; \
+	$(PYTEST) -m "unit or http" -n 3 || status=1; \
+	JOBRUNNER_TEST_DATABASE=postgresql $(PYTEST) $(ON_POSTGRESQL) -m "unit or http or docker" -n 3 || status=1; \
 	$(PYTEST) $(ALONE:%=--ignore=%) -m "docker or browser" -n 2 --dist loadfile || status=1; \
 	$(PYTEST) $(ALONE) -m "docker or browser" || status=1; \
 	exit $$status
 
-test-fast: ## the tests that need neither engine nor browser, in under a minute
+test-fast: ## the tests that need no server, engine or browser, in about a minute
 	@deploy/setup
-	@JOBRUNNER_FAST=1 $(PYTEST) -m "(unit or http) and not slow" -n 3
+	@JOBRUNNER_FAST=1 $(PYTEST) -m "unit and not slow" -n 2
 
 lint: ## ruff, mypy --strict and the import contracts
 	@deploy/setup

@@ -284,6 +284,7 @@ def test_the_command(site_folder: Path, tmp_path: Path) -> None:
     assert "Traceback" not in again.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

@@ -212,6 +212,7 @@ def must_be_told_or_taken(raw: bytes) -> None:
     assert all(len(line) < 700 for line in told.split("\n")), told
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.dictionaries(st.sampled_from(NAMES), TREES, max_size=6))
 def test_any_tree_is_told_or_taken(tree: dict[str, Any]) -> None:
@@ -221,6 +222,7 @@ def test_any_tree_is_told_or_taken(tree: dict[str, Any]) -> None:
 PLACES: Final = sorted(SETTINGS)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.sampled_from(PLACES), name=st.sampled_from(NAMES) | st.text(max_size=4), value=TREES)
 def test_any_change_of_a_good_policy_is_told_or_taken_whole(

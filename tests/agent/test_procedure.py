@@ -436,6 +436,7 @@ def test_P19_a_step_that_always_raises_ends_as_our_error(bench: Bench, step: Ste
     assert (after.outcome.reason, after.outcome.detail) == (Reason.INTERNAL_ERROR, "lost")
 
 
+@pytest.mark.slow
 def test_a_full_disk_while_collecting_passes(bench: Bench) -> None:
     (bench.work / "o/a.csv").write_text("x,n\na,1\n")
     bench.engine.trouble = {"open_outputs": [OSError(28, "No space left on device")] * 30}

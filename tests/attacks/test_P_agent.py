@@ -601,6 +601,7 @@ def test_P17_a_setting_that_is_not_safe_stops_the_start(
         start()
 
 
+@pytest.mark.slow
 @pytest.mark.unit
 @pytest.mark.parametrize(("changes", "spoil", "setting"), STARTS[:4])
 def test_P17_the_command_says_which_setting_in_one_line(

@@ -85,6 +85,7 @@ def test_bytes_that_are_no_text_are_shown_as_signs() -> None:
     assert marked(b"a: \xe9", 1, 4, "PY002") == ["    1 | a: \ufffd", "      |    ^"]
 
 
+@pytest.mark.slow
 def test_many_problems_on_one_long_line_take_linear_time() -> None:
     data = b"version: 5\nactions: {a: {" + b", ".join(b"k%d: 1" % n for n in range(20_000)) + b"}}"
 
