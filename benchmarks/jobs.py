@@ -56,13 +56,17 @@ def site(files: Mapping[str, str], warm_up: str) -> Iterator[tuple[World, Study,
 
 
 def _ended(world: World, study: Study, request: str) -> dict[str, Any]:
-    """Wait for the end of a request beside the controller, and return what that says of it then."""
+    """Wait for the end of a request beside the controller and until all is cleaned up; what it says then."""
     over = time.monotonic() + _PATIENCE_S
     while world.query("SELECT 1 FROM jobs_jobrequest WHERE request_id = ? AND finished_at IS NULL", request):
         if time.monotonic() > over:
             raise RuntimeError(f"request {request} did not end within {_PATIENCE_S:.0f} s")
         time.sleep(_LOOK_EVERY_S)
-    return world.wait(study, request)
+    found = world.wait(study, request)
+    # The floor has the machine for itself, as our run had.
+    while any((world.data / "cache" / "work" / "attempts").iterdir()):
+        time.sleep(_LOOK_EVERY_S)
+    return found
 
 
 def finished(world: World, request: str) -> float:

@@ -14,6 +14,8 @@ from jobrunner.sync.messages import Offer
 
 _CHECKING_UIDS: Final = JOB_UIDS[128:]
 _MOST_OFFERS: Final = 64
+# The last users of the pool are those of the canary and of attest.
+_MOST_SLOTS: Final = len(_CHECKING_UIDS) - 4
 
 
 class Closed(Exception):
@@ -46,6 +48,7 @@ class Desk:
         self._database_places = database_places
         self._slots: set[int] = set()
         self._leaving: set[int] = set()
+        self._gone = 0
         self._databases: set[int] = set()
         self._waiting: list[int] = []
         self._offers: list[Offer] = []
@@ -125,7 +128,8 @@ class Desk:
         # Attempts from before a restart may hold more places than the policy has now; and where cleaning up
         # does not get on, no more than as many again start before it does.
         running = len(self._slots) - len(self._leaving)
-        return max(0, min(self._places - running, 2 * self._places - len(self._slots)))
+        slots = min(2 * self._places, _MOST_SLOTS)
+        return max(0, min(self._places - running, slots - len(self._slots)))
 
     def next(self) -> tuple[Offer, int] | None:
         """Wait for an offer and a free place, and take both; None when closed. Call `claimed` after it."""
@@ -177,14 +181,27 @@ class Desk:
             self._slots.discard(slot)
             self._leaving.discard(slot)
             self._databases.discard(slot)
+            self._gone += 1
             self._condition.notify_all()
 
-    def wait_left(self, timeout_s: float) -> bool:
-        """Wait until nothing is being cleaned up; False when nothing was."""
-        with self._condition:
-            if not self._leaving:
-                return False
-            self._condition.wait_for(lambda: not self._leaving, timeout=timeout_s)
+    @property
+    def gone(self) -> int:
+        """How many attempts are gone so far."""
+        return self._gone
+
+    def wait_gone(self, since: int, stop: Stop, patience_s: float) -> bool:
+        """Wait until more are gone than the `since` that `gone` said before; False when nobody goes.
+
+        Raises Stopped.
+        """
+        with stop.calling(self._wake), self._condition:
+            over = time.monotonic() + patience_s
+            while self._gone == since:
+                stop.check()
+                left = over - time.monotonic()
+                if not self._leaving or left <= 0:
+                    return False
+                self._condition.wait(left)
             return True
 
     def take_database(self, slot: int, stop: Stop, patience_s: float) -> bool:

@@ -34,7 +34,7 @@ from jobrunner.agent.policy import Site
 from jobrunner.agent.report import Reporter
 from jobrunner.agent.results import Results
 from jobrunner.agent.reusable import FindSource
-from jobrunner.agent.sandboxing import prepare, sandboxed
+from jobrunner.agent.sandboxing import Again, asking_for_room, sandboxed
 from jobrunner.agent.site_hook import SiteHook
 from jobrunner.agent.tries import check_not_cancelled, given_up, is_hopeless, pause
 from jobrunner.executors.base import ActionRun, EngineError, Executor, Limits
@@ -121,8 +121,8 @@ class Procedure:
             self._steps[attempt.step](attempt)
         except Ended as ended:
             self._end(attempt, ended.outcome)
-        except Stopped:
-            # Why stands in the journal, which is looked at before anything else is done.
+        except (Stopped, Again):
+            # Why it stopped stands in the journal, which is looked at before anything else is done.
             return False
         except Closed:
             log.info("left", job=job_id, attempt=number, step=attempt.step)
@@ -255,8 +255,8 @@ class Procedure:
         run = self._action_run(attempt)
         # The approval is looked at again while the workspace is made; nothing starts before both.
         approved = tools.approving.begin(attempt.offer, attempt.facts.get("dataset"))
-        with sandboxed(tools.halt):
-            prepare(tools.executor, tools.desk, run)
+        with sandboxed(tools.halt), asking_for_room(tools.desk, self._stops[attempt.key]):
+            tools.executor.prepare(run)
         approved.result()
         # Who asked to stop it found nothing that ran; who asks from now on finds it, or the wait does.
         self._stops[attempt.key].check()

@@ -6,11 +6,16 @@ from typing import Final
 
 from jobrunner.agent.dispatch import Desk
 from jobrunner.agent.outcome import end
-from jobrunner.executors.base import ActionRun, Executor, SandboxRefused
+from jobrunner.executors.base import SandboxRefused
+from jobrunner.study import Stop
 from jobrunner.sync.vocabulary import Reason
 
 _SITE_POLICY_DETAILS: Final = frozenset({"sandbox", "runtime"})
 _CLEAN_UP_PATIENCE_S: Final = 30.0
+
+
+class Again(Exception):
+    """The step must be made again from its beginning, with all of its checks."""
 
 
 @contextmanager
@@ -30,12 +35,17 @@ def sandboxed(halt: Callable[[str], None]) -> Iterator[None]:
         raise end(Reason.INTERNAL_ERROR, refused.detail, refused.message) from refused
 
 
-def prepare(executor: Executor, desk: Desk, run: ActionRun) -> None:
-    """Have everything made that the run needs. Raises as base.Executor does."""
+@contextmanager
+def asking_for_room(desk: Desk, stop: Stop) -> Iterator[None]:
+    """Raise Again where there was no room for a disk within the block, but somebody has gone since it began.
+
+    What is missing may be the disk of one that has ended, and is just being removed: it is waited for.
+    Raises Stopped.
+    """
+    gone = desk.gone
     try:
-        executor.prepare(run)
+        yield
     except SandboxRefused as refused:
-        # What is missing may be the disk of one that has ended, and is just being removed.
-        if refused.detail != "disk_low" or not desk.wait_left(_CLEAN_UP_PATIENCE_S):
-            raise
-        executor.prepare(run)
+        if refused.detail == "disk_low" and desk.wait_gone(gone, stop, _CLEAN_UP_PATIENCE_S):
+            raise Again from refused
+        raise

@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 from django.core.exceptions import EmptyResultSet
 from django.db import connection
 from django.db.models import Expression, Model, QuerySet
+from django.db.transaction import TransactionManagementError
 
 M = TypeVar("M", bound=Model)
 
@@ -37,6 +38,7 @@ class _Made(NamedTuple):
     sql: str
     parameters: tuple[Any, ...]
     convert: Callable[[Sequence[Any]], list[tuple[Any, ...]]]
+    locks: bool
 
 
 class Prepared(Generic[M]):
@@ -77,6 +79,9 @@ class Prepared(Generic[M]):
     def _run(self, made: _Made | None, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         if made is None:
             return []
+        if made.locks and connection.get_autocommit():
+            # Django says so where it puts a query together, which is once.
+            raise TransactionManagementError("rows can be locked in a transaction only")
         given = [_as_parameter(values[p.number]) if isinstance(p, Given) else p for p in made.parameters]
         with connection.cursor() as cursor:
             cursor.execute(made.sql, given)
@@ -96,7 +101,7 @@ class Prepared(Generic[M]):
                 [tuple(row) for row in compiler.apply_converters(rows, converters)] if converters else [*rows]
             )
 
-        return _Made(sql, tuple(parameters), convert)
+        return _Made(sql, tuple(parameters), convert, compiler.query.select_for_update)
 
 
 def _stand_ins(values: Sequence[Any]) -> list[Any]:

@@ -20,7 +20,7 @@ from jobrunner.executors.base import (
     SandboxRefused,
 )
 from jobrunner.executors.engine import Engine, NameTaken, cgroup_is_gone
-from jobrunner.executors.host import boot_time, started
+from jobrunner.executors.host import boot_time, on_host, started
 
 # The wait call is renewed this often, so that an engine which went away is noticed.
 _LONGEST_WAIT_S: Final = 600.0
@@ -134,10 +134,11 @@ class Containers:
                 raise EngineError(f"{run.name} still runs")
             container = str(seen["Id"])
         over = time.monotonic() + _CGROUP_DEADLINE_S
-        while not cgroup_is_gone(container):
-            if time.monotonic() > over:
-                raise EngineError(f"{run.name} ended, but its cgroup is still there")
-            time.sleep(0.01)
+        with on_host("look for the cgroup of a container"):
+            while not cgroup_is_gone(container):
+                if time.monotonic() > over:
+                    raise EngineError(f"{run.name} ended, but its cgroup is still there")
+                time.sleep(0.01)
 
     def save_log(self, run: ActionRun, destination: BinaryIO | int, limit: int) -> None:
         """Write the last `limit` bytes of stdout and stderr, in order."""

@@ -15,7 +15,7 @@ from docker.transport import UnixHTTPAdapter
 from jobrunner.executors.base import EngineError, Found, SandboxRefused
 
 _DEADLINE_S: Final = 120
-_CONNECTIONS: Final = 64
+_CONNECTIONS: Final = 256
 _HEADER: Final = struct.Struct(">xxxxL")
 # Where engines keep the cgroup of a container, by cgroupfs and by systemd: there under cgroup v2, and in
 # each hierarchy below under v1.

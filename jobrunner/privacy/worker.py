@@ -6,6 +6,7 @@ takes too long; then the next one is forked, which costs about a millisecond.
 """
 
 import gc
+import hashlib
 import os
 import resource
 import signal
@@ -85,12 +86,15 @@ def _answer(connection: socket.socket, request: tuple[dict[str, object], int | N
         if message["is_log"]:
             data = log_tail(fd)
             size = len(data)
+            # It may have grown since it was asked about: what is told is of the very bytes that were read.
+            sha256 = hashlib.sha256(data).hexdigest()
         else:
             size = os.fstat(fd).st_size
             data = read_limited(fd, book.limits.bytes)
+            sha256 = str(message["sha256"])
     finally:
         os.close(fd)
-    report = engine.check_bytes(str(message["path"]), data, size, str(message["sha256"]), book)
+    report = engine.check_bytes(str(message["path"]), data, size, sha256, book)
     frames.send(connection, {"id": message["id"], "report": as_data(report)})
     return all(finding.rule != engine.NOT_CHECKED for finding in report.findings)
 

@@ -10,6 +10,7 @@ import pytest
 from jobrunner.agent.dispatch import Closed, Desk, Places, checking_uid_of, uid_of
 from jobrunner.agent.halts import Cause
 from jobrunner.agent.policy import MOST_SLOTS
+from jobrunner.executors.base import JOB_UIDS
 from jobrunner.study import Stop, Stopped
 from jobrunner.sync.messages import Offer
 from tests.agent.offers import offer
@@ -71,16 +72,25 @@ def test_who_is_cleaned_up_leaves_his_place_at_once_and_his_slot_when_nothing_is
 
 def test_who_lacks_room_waits_for_those_who_are_cleaned_up() -> None:
     desk = Desk(2)
-    assert not desk.wait_left(5)
+    stop = Stop()
+    before = desk.gone
+    assert not desk.wait_gone(before, stop, 5)
     desk.occupy(0)
-    assert not desk.wait_left(5), "what runs may run for days"
+    desk.occupy(1)
+    assert not desk.wait_gone(before, stop, 5), "what runs may run for days"
     desk.leave(0)
-    assert desk.wait_left(0.01)
+    desk.leave(1)
+    assert not desk.wait_gone(before, stop, 0.01)
     timer = threading.Timer(0.05, desk.give_back, (0,))
     timer.start()
-    assert desk.wait_left(5)
-    assert not desk.wait_left(5)
+    assert desk.wait_gone(before, stop, 5), "one of them is enough"
+    assert desk.wait_gone(before, stop, 5), "also when it went before anybody waited"
     timer.join()
+    stopper = threading.Timer(0.05, stop.ask)
+    stopper.start()
+    with pytest.raises(Stopped):
+        desk.wait_gone(desk.gone, stop, 5)
+    stopper.join()
 
 
 def test_newer_offers_replace_older_ones() -> None:
@@ -211,11 +221,20 @@ def test_claiming_the_last_offer_settles_at_once_and_not_before() -> None:
 
 
 def test_slots_have_uids_of_their_own_and_none_is_that_of_the_checks() -> None:
-    slots = range(2 * MOST_SLOTS)  # of those that run, and as many that are cleaned up
+    slots = []  # of those that run, and of those that are cleaned up
+    desk = Desk(MOST_SLOTS)
+    while desk.free():
+        desk.put([offer()])
+        taken = desk.next()
+        assert taken is not None
+        desk.claimed()
+        slots.append(taken[1])
+        desk.leave(taken[1])
+    assert len(slots) > MOST_SLOTS
     uids = [uid_of(slot) for slot in slots]
     assert all(200_000 <= uid <= 200_255 for uid in uids)
     checking = [checking_uid_of(slot) for slot in slots]
-    assert len({*uids, *checking}) == 2 * len(slots)
+    assert len({*uids, *checking, *JOB_UIDS[-4:]}) == 2 * len(slots) + 4, "the last are of canary and attest"
     assert all(200_000 <= uid <= 200_255 for uid in checking)
 
 

@@ -22,6 +22,7 @@ from jobrunner.agent import approving, clock, procedure, tries
 from jobrunner.agent.approving import Approving
 from jobrunner.agent.attempt_rows import Accepted, Attempt, Step
 from jobrunner.agent.dispatch import Desk
+from jobrunner.agent.halts import Cause
 from jobrunner.agent.journal import Journal
 from jobrunner.agent.outcome import end
 from jobrunner.agent.pins import Pins
@@ -722,6 +723,43 @@ def test_who_finds_no_room_waits_for_those_who_are_cleaned_up_and_asks_once_more
     gone.join()
     assert after.outcome is not None
     assert after.outcome.reason is Reason.COMPLETED
+
+
+def test_one_that_went_while_room_was_asked_for_is_not_waited_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (bench.work / "o/a.csv").write_text("x,n\na,1\n")
+    bench.tools.desk.occupy(1)
+    bench.tools.desk.leave(1)
+    prepare = bench.engine.prepare
+
+    def last_one_goes(run: ActionRun) -> None:
+        bench.tools.desk.give_back(1)
+        prepare(run)
+
+    monkeypatch.setattr(bench.engine, "prepare", last_one_goes)
+    bench.engine.trouble = {"prepare": [SandboxRefused("disk_low", "there is no room")]}
+    after = bench.run(bench.attempt(Step.START))
+    assert after.outcome is not None
+    assert after.outcome.reason is Reason.COMPLETED
+
+
+def test_after_a_wait_for_room_all_is_looked_at_again(bench: Bench) -> None:
+    bench.engine.trouble = {"prepare": [SandboxRefused("disk_low", "there is no room")]}
+    bench.tools.desk.occupy(1)
+    bench.tools.desk.leave(1)
+
+    def halt_and_go() -> None:
+        bench.tools.desk.halt(Cause.CANARY, "The sandbox does not hold.")
+        bench.tools.desk.give_back(1)
+
+    gone = threading.Timer(0.1, halt_and_go)
+    gone.start()
+    after = bench.run(bench.attempt(Step.START))
+    gone.join()
+    assert after.outcome is not None
+    assert after.outcome.reason is not Reason.COMPLETED
+    assert "start" not in bench.engine.calls
 
 
 def test_a_database_action_whose_inputs_could_not_be_staged_at_first_keeps_its_place(

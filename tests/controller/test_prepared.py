@@ -4,7 +4,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.db.models import Count, Min
+from django.db.transaction import TransactionManagementError
 from django.utils import timezone
 
 from jobrunner.controller.jobs.models import Job
@@ -76,3 +78,12 @@ def test_it_is_put_together_once_for_each_length(backends: list[Backend]) -> Non
         for count in (1, 2):
             assert len(prepared.rows(tuple(one.pk for one in backends[:count]))) == count
     assert made == [1, 2]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_rows_are_locked_in_a_transaction_only() -> None:
+    locking = Prepared(lambda key: Backend.objects.select_for_update(no_key=True).filter(pk=key))
+    with transaction.atomic():
+        assert locking.all(0) == []
+    with pytest.raises(TransactionManagementError):
+        locking.all(0)
