@@ -171,22 +171,25 @@ class Desk:
     def leave(self, slot: int) -> None:
         """Nothing of the attempt on this slot runs any more; what is left of it is being cleaned up."""
         with self._condition:
-            self._leaving.add(slot)
+            if slot in self._slots:
+                self._leaving.add(slot)
             self._databases.discard(slot)
             self._condition.notify_all()
 
     def give_back(self, slot: int) -> None:
         """The attempt on this slot is gone, with its container and mounts."""
         with self._condition:
+            if slot in self._leaving:
+                # Others never began: nothing of them was in anybody's way.
+                self._gone += 1
             self._slots.discard(slot)
             self._leaving.discard(slot)
             self._databases.discard(slot)
-            self._gone += 1
             self._condition.notify_all()
 
     @property
     def gone(self) -> int:
-        """How many attempts are gone so far."""
+        """How many attempts are gone so far, with all that was left of them."""
         return self._gone
 
     def wait_gone(self, since: int, stop: Stop, patience_s: float) -> bool:

@@ -5,6 +5,7 @@ tells it; a step that raises Ended ends the attempt instead.
 """
 
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -381,10 +382,17 @@ class Procedure:
             log.exception("log_lost", job=attempt.job_id, attempt=attempt.number)
 
     def _hold(self, attempt: Attempt) -> None:
-        """Wait for the next multiple of the grain: when something leaves tells as much as what it says."""
-        left = clock.until_grain(self._tools.site.policy.time_grain_s)
-        if left:
-            self._stops[attempt.key].wait(left)
+        """Wait for the next multiple of the grain: when something leaves tells as much as what it says.
+
+        A cancel from outside does not cut that short, since a job can choose when it ends after one.
+        """
+        over = time.monotonic() + clock.until_grain(self._tools.site.policy.time_grain_s)
+        while (left := over - time.monotonic()) > 0:
+            if self._stops[attempt.key].wait(left):
+                now = self._tools.journal.get(*attempt.key)
+                if now is None or now.cancel is Reason.BY_SITE:
+                    return
+                time.sleep(min(left, 0.2))
 
     # --- values ---
 

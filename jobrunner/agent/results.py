@@ -160,8 +160,8 @@ class Results:
         still_wanted: Callable[[], object],
     ) -> None:
         folder = ready.folder
-        with ThreadPoolExecutor(2) as beside:
-            coming = Coming()
+        # The inner block ends what waits for files, also where one of the two threads cannot be had.
+        with ThreadPoolExecutor(2) as beside, Coming() as coming:
             saved = beside.submit(self._save_log, folder, run)
             saved.add_done_callback(lambda _saved: coming.put_log())
             report = beside.submit(
@@ -178,12 +178,11 @@ class Results:
                 },
                 still_wanted=still_wanted,
             )
-            with coming:
-                collection = self._collected(attempt, run, ready, allowed, coming.put, still_wanted)
-                saved.result()
-                if collection.notes:
-                    append_ours(folder.log, collection.notes)
-                    coming.put_log()
+            collection = self._collected(attempt, run, ready, allowed, coming.put, still_wanted)
+            saved.result()
+            if collection.notes:
+                append_ours(folder.log, collection.notes)
+                coming.put_log()
         folder.finish(_facts(attempt, Reason.COMPLETED), collection, report.result())
 
     def _collected(

@@ -11,7 +11,9 @@ from jobrunner.study import Stop
 from jobrunner.sync.vocabulary import Reason
 
 _SITE_POLICY_DETAILS: Final = frozenset({"sandbox", "runtime"})
-_CLEAN_UP_PATIENCE_S: Final = 30.0
+# The kernel may first write gigabytes that a job left in its cache. Who waits costs his own place only; who
+# gave up would fail for what another did.
+_CLEAN_UP_PATIENCE_S: Final = 3600.0
 
 
 class Again(Exception):

@@ -71,13 +71,19 @@ def test_who_is_cleaned_up_leaves_his_place_at_once_and_his_slot_when_nothing_is
 
 
 def test_who_lacks_room_waits_for_those_who_are_cleaned_up() -> None:
-    desk = Desk(2)
+    desk = Desk(3)
     stop = Stop()
     before = desk.gone
     assert not desk.wait_gone(before, stop, 5)
     desk.occupy(0)
     desk.occupy(1)
     assert not desk.wait_gone(before, stop, 5), "what runs may run for days"
+    never_began = desk.take_free()
+    assert never_began == 2
+    desk.give_back(never_began)
+    assert desk.gone == before, "what never began left no room"
+    desk.leave(never_began)
+    assert desk.places().taken == 2, "nobody is there who could leave"
     desk.leave(0)
     desk.leave(1)
     assert not desk.wait_gone(before, stop, 0.01)

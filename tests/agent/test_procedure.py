@@ -391,6 +391,24 @@ def test_O11_an_end_is_told_at_a_multiple_of_the_grain_only(
     assert len(bench.told()) == 1
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("reason", "cuts_it_short"), [(Reason.BY_CONTROLLER, False), (Reason.BY_SITE, True)])
+def test_O11_a_cancel_from_outside_does_not_lift_the_grain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: Reason, cuts_it_short: bool
+) -> None:
+    bench = Bench(tmp_path, monkeypatch, time_grain_s=4)
+    moments: list[float] = []
+    bench.tools = replace(bench.tools, told=lambda _urgent: moments.append(time.time()))
+    while not 1.2 < time.time() % 4 < 1.6:
+        time.sleep(0.1)
+    try:
+        cancelled_while(bench, bench.attempt(Step.COLLECT, status=1), lambda: True, reason)
+    finally:
+        bench.launcher.stop()
+    [moment] = moments
+    assert (moment % 4 > 1.2) == cuts_it_short
+
+
 def test_P23_while_the_engine_is_away_nothing_is_told_and_nothing_is_given_up(bench: Bench) -> None:
     bench.engine.trouble = {"wait": [EngineError("away")] * 20, "clean_up": [EngineError("away")] * 20}
     (bench.work / "o/a.csv").write_text("x,n\na,1\n")
@@ -532,14 +550,16 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def cancelled_while(bench: Bench, attempt: Attempt, when: Callable[[], bool]) -> tuple[Attempt, float]:
+def cancelled_while(
+    bench: Bench, attempt: Attempt, when: Callable[[], bool], reason: Reason = Reason.BY_REQUESTER
+) -> tuple[Attempt, float]:
     """Run the attempt in a thread of its own, cancel it once `when` holds; its end and how long that took."""
     made = Procedure(bench.tools)
     thread = threading.Thread(target=made.run, args=attempt.key, daemon=True)
     thread.start()
     until(when)
     began = time.monotonic()
-    bench.journal.wish_cancel(*attempt.key, Reason.BY_REQUESTER)
+    bench.journal.wish_cancel(*attempt.key, reason)
     made.stop(*attempt.key)
     thread.join(10)
     assert not thread.is_alive()

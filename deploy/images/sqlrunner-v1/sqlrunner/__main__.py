@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 from sqlrunner.arguments import Arguments, parse
 from sqlrunner.csv_file import write_csv
@@ -75,5 +76,19 @@ def _failed(sentence: str) -> int:
     return 1
 
 
+def leave(status: int) -> NoReturn:
+    """End the process with this status, and with 1 where what it said cannot be written.
+
+    Not by sys.exit: a thread of pyarrow that still holds a file would abort the process, now and then, while
+    Python takes itself down. Everything is written and closed before.
+    """
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        status = status or 1
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())
