@@ -51,7 +51,7 @@ class Prepared(Generic[M]):
     def __init__(self, make: Callable[..., QuerySet[M, Any]]) -> None:
         self._make = make
         self._model: type[M] | None = None
-        self._made: dict[tuple[str, int | tuple[int, ...]], _Made | None] = {}
+        self._made: dict[tuple[str, tuple[int, ...]], _Made | None] = {}
 
     def rows(self, *values: Any) -> list[tuple[Any, ...]]:
         """All rows, in the order of the columns that the query names."""
