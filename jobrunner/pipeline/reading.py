@@ -96,6 +96,8 @@ class _Reader:
         self._anchors: dict[str, tuple[Node, int, int] | None] = {}
         self._identities = Identities()
         self._previous: Any = None
+        #: What each unquoted text stands for: most of them come again and again.
+        self._plain: dict[str, Scalar] = {}
 
     def read(self) -> Node | None:
         """The top node, or None for a text without a document. Raises Stop, Misread, YAMLError."""
@@ -118,10 +120,11 @@ class _Reader:
         parser = CParser(self._adapted.text.encode("utf-8"))
         documents = 0
         event: Any
-        while (event := parser.get_event()) is not None:
+        next_event, scalar = parser.get_event, self._scalar
+        while (event := next_event()) is not None:
             kind = event.__class__
             if kind is ScalarEvent:
-                self._scalar(event)
+                scalar(event)
             elif kind is MappingStartEvent:
                 self._open(event, MAPPING)
             elif kind is SequenceStartEvent:
@@ -137,8 +140,9 @@ class _Reader:
             self._previous = event
 
     def _scalar(self, event: Any) -> None:
+        # This runs up to a million times for one file: it looks at nothing twice.
         text: str = event.value
-        mark = event.start_mark
+        tag, anchor, mark = event.tag, event.anchor, event.start_mark
         stack, adapted = self._stack, self._adapted
         depth = len(stack) + 1
         self._nodes += 1
@@ -146,15 +150,18 @@ class _Reader:
             self._stop_at_budget(event)
         quoted: str = event.style
         value: Scalar = text
-        if event.tag is not None:
+        if tag is not None:
             value = self._tagged(event, text)
         elif not quoted:
             if adapted.signs:
                 text = adapted.restore(text)
-            value = read_plain(text)
+            if text in self._plain:
+                value = self._plain[text]
+            else:
+                value = self._plain[text] = read_plain(text)
         node = Node(SCALAR_KINDS[value.__class__], value, text, mark.line + 1, mark.column + 1)
-        if event.anchor is not None:
-            self._anchors[event.anchor] = (node, 1, 1)
+        if anchor is not None:
+            self._anchors[anchor] = (node, 1, 1)
         if not stack:
             self._root = node
             return
@@ -169,7 +176,7 @@ class _Reader:
         if frame.is_mapping and not quoted:
             if not text and frame.flow and len(frame.items) % 2:
                 self._place_empty(node, event)
-            elif text == "<<" and len(frame.items) % 2 == 0 and event.tag != _STR:
+            elif text == "<<" and len(frame.items) % 2 == 0 and tag != _STR:
                 # Another node, as an alias to this text is a text.
                 node = Node(MERGE, value, text, node.line, node.column)
         frame.items.append(node)

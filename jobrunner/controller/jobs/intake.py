@@ -1,5 +1,6 @@
 """From a job request to its jobs: look at the commit, plan, and store all of it or nothing."""
 
+import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,6 +40,8 @@ from jobrunner.study import (
 _MAX_PIPELINE_BYTES: Final = 5_000_001
 _TRIES: Final = 3
 _GIT_AT_ONCE: Final = threading.BoundedSemaphore(4)
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +216,8 @@ def _as_dict(problem: Problem) -> dict[str, str | int | None]:
 
 def _refusal(ask: Ask, error: IntakeError) -> RequestRefused:
     if isinstance(error, Unreachable):
+        # What went wrong with the git host is for who runs the controller; the researcher can only wait.
+        _log.warning("a repository could not be read: %s", error)
         message = f"`{ask.repo}` could not be reached; nothing is stored. Try again in a few minutes."
         return RequestRefused(503, [Complaint("git_unreachable", message)])
     if isinstance(error, PipelineMissing):
