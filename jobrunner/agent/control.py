@@ -76,11 +76,18 @@ class ControlSocket:
         """
         self._closed.set()
         self._place.unlink(missing_ok=True)
-        self._listener.close()
+        # Who listens closes it: a number closed under a call to accept is soon somebody else's, and so
+        # would be the caller.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         if self._answering.acquire(timeout=_DEADLINE_S):
             self._answering.release()
 
     def _serve(self) -> None:
+        with self._listener:
+            self._hear()
+
+    def _hear(self) -> None:
         while True:
             try:
                 caller, _address = self._listener.accept()

@@ -170,3 +170,13 @@ def test_no_agent_and_one_that_died_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(NotRunning) as left:
         say(tmp_path, Word.STATUS)
     assert not left.value.died
+
+
+def test_once_closed_nobody_waits_at_what_may_be_anothers_socket_by_then(tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+    made = ControlSocket(tmp_path, {})
+    [listening] = set(threading.enumerate()) - before
+    time.sleep(0.2)  # it waits for callers by now
+    made.close()
+    listening.join(5)
+    assert not listening.is_alive()
