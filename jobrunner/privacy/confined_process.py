@@ -192,8 +192,9 @@ class ConfinedProcess:
             os.close(self._handle)
 
     def _has_ended(self, seconds: float) -> bool:
-        readable, _writable, _odd = select.select([self._handle], [], [], seconds)
-        return bool(readable)
+        watch = select.poll()
+        watch.register(self._handle, select.POLLIN)
+        return bool(watch.poll(seconds * 1000))
 
 
 def _require_dropped(pid: int, uid: int, gid: int) -> None:

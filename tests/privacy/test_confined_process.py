@@ -1,6 +1,7 @@
 """The proof that a process gave up its rights, against a process that says so and did not."""
 
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -81,3 +82,15 @@ def test_twin_a_process_that_gave_them_up_is_used(
     launched: list[OtherLauncher], first: str, own: bool
 ) -> None:
     confirmed(launched, first, own_network=own)
+
+
+def test_a_process_is_used_and_ended_also_where_many_files_are_open(launched: list[OtherLauncher]) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4_000), hard))
+    held = [os.open("/dev/null", os.O_RDONLY) for _ in range(1_100)]
+    try:
+        confirmed(launched, DROPS_ALL)
+    finally:
+        for number in held:
+            os.close(number)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
