@@ -11,6 +11,7 @@ import socket
 import stat
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,7 @@ def main(arguments: list[str]) -> int:
     """Confine this process, then answer the one request that comes over the socket."""
     socket_fd, uid, gid = (int(argument) for argument in arguments)
     connection = socket.socket(fileno=socket_fd)
-    pattern_set = _pattern_set()
+    pattern_set = load_patterns()
     confine.drop_to(uid, gid)
     confine.die_with_parent()
     confine.limit(_RIGHTS)
@@ -64,7 +65,8 @@ def why_stopped(
     return None
 
 
-def _pattern_set() -> "type[PatternSet]":
+@cache
+def load_patterns() -> "type[PatternSet]":
     """The class, from its module alone: its package brings a YAML parser, which has no business in here."""
     package = find_spec("jobrunner.pipeline")
     if package is None or package.origin is None:

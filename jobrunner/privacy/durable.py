@@ -9,6 +9,8 @@ from pathlib import Path
 
 TEMPORARY = ".jr-new-"
 _SYNCED_AT_ONCE = 8
+# So few are on the disk before threads for them would have begun.
+_FEW = 4
 
 
 def sync_file(path: Path) -> None:
@@ -23,9 +25,14 @@ def sync_file(path: Path) -> None:
 def sync_tree(root: Path) -> None:
     """fsync every file and folder below `root`, and `root` itself. There must be no links."""
     found = [(Path(folder), files) for folder, _folders, files in os.walk(root, topdown=False)]
-    with ThreadPoolExecutor(_SYNCED_AT_ONCE) as together:
-        # The file system writes what is asked for at the same time in one go.
-        deque(together.map(sync_file, [folder / name for folder, files in found for name in files]), 0)
+    paths = [folder / name for folder, files in found for name in files]
+    if len(paths) <= _FEW:
+        for path in paths:
+            sync_file(path)
+    else:
+        with ThreadPoolExecutor(_SYNCED_AT_ONCE) as together:
+            # The file system writes what is asked for at the same time in one go.
+            deque(together.map(sync_file, paths), 0)
     for folder, _files in found:
         sync_file(folder)
 
