@@ -57,11 +57,16 @@ def look(
 def after_events(
     agent: Backend, *, ended: bool, now: datetime, terms: Terms
 ) -> tuple[tuple[Offer, ...], tuple[Cancel, ...]]:
-    """What the answer to events carries: cancels, and offers when a job `ended`, since its place is free."""
+    """What the answer to events carries: cancels, and offers when a job `ended`, since its place is free.
+
+    One offer more than there are free places: the agent claims it once the next container has ended, while
+    the outputs of that job are still collected.
+    """
     running = queue.runs(agent, now=now, terms=terms)
     offered: tuple[Offer, ...] = ()
     if ended and not agent.paused:
-        offered = _offers(agent, queue.lines(agent, now=now, terms=terms), running, now, terms)
+        ready = queue.lines(agent, now=now, terms=terms)
+        offered = _offers(agent, ready, running, now, terms, ahead=1)
     return offered, _cancels(running)
 
 
@@ -76,9 +81,13 @@ def _offers(
     running: Sequence[queue.Run],
     now: datetime,
     terms: Terms,
+    ahead: int = 0,
 ) -> tuple[Offer, ...]:
-    """At most 16 jobs of this backend that fit its free places, shared fairly between workspaces."""
-    keys = queue.pick(agent, ready, running, most=MAX_OFFERS, now=now, terms=terms)
+    """At most 16 jobs of this backend that fit its free places, shared fairly between workspaces.
+
+    `ahead`: how many more may come, for places that are not free yet.
+    """
+    keys = queue.pick(agent, ready, running, most=MAX_OFFERS, now=now, terms=terms, ahead=ahead)
     if not keys:
         return ()
     return _as_offers(agent, _OFFERED.rows(tuple(keys)))
