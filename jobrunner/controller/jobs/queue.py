@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, Final
 
 from django.db.models import Count, Min, QuerySet
@@ -51,7 +52,7 @@ def active(agent: Backend | Given, state: State) -> QuerySet[Job]:
     return Job.objects.filter(backend=agent, state=state.value, finished_at=None)
 
 
-def waiting(agent: Backend, wait: Wait) -> QuerySet[Job]:
+def waiting(agent: Backend | Given, wait: Wait) -> QuerySet[Job]:
     """Pending jobs of the backend that wait for this reason."""
     return active(agent, State.PENDING).filter(reason=wait.value)
 
@@ -199,6 +200,19 @@ def _heads(agent: Backend, line: Line, count: int, now: datetime, terms: Terms) 
     """Keys of the oldest jobs of a line; no query where the first one is all that is wanted."""
     if count == 1 or line.count == 1:
         return [line.first]
-    jobs = waiting(agent, Wait(line.reason)).filter(is_database=line.is_database, workspace=line.workspace)
-    rested = _rested(jobs, _failed_after(now, terms))
-    return list(rested.order_by("pk").values_list("pk", flat=True)[:count])
+    failed_after = _failed_after(now, terms)
+    found = _first(count).rows(agent.pk, line.reason, line.is_database, line.workspace, failed_after)
+    return [key for (key,) in found]
+
+
+@cache
+def _first(count: int) -> Prepared[Job]:
+    def query(
+        agent: Given, reason: Given, is_database: Given, workspace: Given, failed_after: Given
+    ) -> QuerySet[Job, Any]:
+        jobs = active(agent, State.PENDING).filter(
+            reason=reason, is_database=is_database, workspace=workspace
+        )
+        return _rested(jobs, failed_after).order_by("pk").values_list("pk")[:count]
+
+    return Prepared(query)
