@@ -159,3 +159,12 @@ def test_news_goes_out_at_once_and_no_news_is_held() -> None:
     assert hold_for(poll, news, (poll, nothing)) == 0
     assert hold_for(poll, news, (poll, news)) == 5
     assert hold_for(Poll(accepting=True, slots=Slots(db=0, plain=2)), news, (poll, news)) == 0
+
+
+def test_offers_come_in_turn_and_not_by_age() -> None:
+    rows = Rows()
+    rows.ask("run_all", needs=many("a", 9), branch="busy")
+    rows.tick(10)
+    rows.ask("run_all", needs=many("b", 9), branch="quiet")
+    # An agent claims the first one first, and may have fewer places by then.
+    assert [branch for branch, _action in offered(rows, plain=4)] == ["busy", "quiet", "busy", "quiet"]

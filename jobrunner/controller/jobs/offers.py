@@ -22,6 +22,7 @@ from jobrunner.sync.messages import MAX_OFFERS, MAX_REPLY_BYTES, Cancel, Offer
 _MAX_CANCELS: Final = 64
 _MARKED_AT_ONCE: Final = 500
 _COLUMNS: Final = (
+    "pk",
     "workspace__project",
     "workspace__project__slug",
     "workspace__repo",
@@ -30,7 +31,7 @@ _COLUMNS: Final = (
     "request__commit",
     "action",
 )
-_OFFERED: Final = Prepared(lambda keys: Job.objects.filter(pk__in=keys).order_by("pk").values_list(*_COLUMNS))
+_OFFERED: Final = Prepared(lambda keys: Job.objects.filter(pk__in=keys).values_list(*_COLUMNS))
 _ROOM_FOR_OFFERS: Final = MAX_REPLY_BYTES - 32 * 1024
 
 
@@ -84,14 +85,15 @@ def _offers(
     terms: Terms,
     ahead: int = 0,
 ) -> tuple[Offer, ...]:
-    """At most 16 jobs of this backend that fit its free places, shared fairly between workspaces.
+    """At most 16 jobs of this backend that fit its free places, shared fairly between workspaces, in turn.
 
     `ahead`: how many more may come, for places that are not free yet.
     """
     keys = queue.pick(agent, ready, running, most=MAX_OFFERS, now=now, terms=terms, ahead=ahead)
     if not keys:
         return ()
-    return _as_offers(agent, _OFFERED.rows(tuple(keys)))
+    rows = {row[0]: row[1:] for row in _OFFERED.rows(tuple(keys))}
+    return _as_offers(agent, [rows[key] for key in keys if key in rows])
 
 
 def _as_offers(agent: Backend, rows: Sequence[tuple[Any, ...]]) -> tuple[Offer, ...]:

@@ -116,7 +116,7 @@ def pick(
     terms: Terms,
     ahead: int = 0,
 ) -> list[int]:
-    """Keys of the jobs that come next and fit the backend's free places and `ahead` more, oldest first.
+    """Keys of the jobs that come next and fit the backend's free places and `ahead` more, in their turn.
 
     Database actions always fit the free database places: one that waits for such a place holds another one.
 
@@ -143,7 +143,7 @@ def pick(
         # Each job that a workspace gets counts against its next one.
         turns.append((busy[workspace], served[workspace] or _NEVER, key))
         busy[workspace] += 1
-    return sorted(key for _busy, _served, key in sorted(turns)[:free])
+    return [key for _busy, _served, key in sorted(turns)[:free]]
 
 
 _LAST_SERVED: Final = Prepared(
