@@ -1,5 +1,6 @@
 """Calls over lines to an engine that hangs, cuts, closes or sends elsewhere."""
 
+import contextlib
 import os
 import socket
 import threading
@@ -56,6 +57,11 @@ class Script:
             threading.Thread(target=self._serve, args=(line,), daemon=True).start()
 
     def _serve(self, line: socket.socket) -> None:
+        # A line may end at any time, by the client or by the end of the test.
+        with contextlib.suppress(OSError):
+            self._answer(line)
+
+    def _answer(self, line: socket.socket) -> None:
         while request := line.recv(65536):
             self.requests.append(request)
             if b"/version" in request:
@@ -116,11 +122,11 @@ def test_an_answer_that_is_cut_is_none_and_ends_its_line(engine: Script, client:
 
 
 def test_an_engine_that_says_nothing_is_left_at_the_deadline(engine: Script) -> None:
-    client = LineClient(engine.url, timeout=0.3)
+    client = LineClient(engine.url, timeout=1)
     began = time.monotonic()
     with pytest.raises(requests.exceptions.ConnectionError):
         client.inspect_container("one")
-    assert 0.2 < time.monotonic() - began < 2
+    assert 0.9 < time.monotonic() - began < 3
     # What comes late on that line is no answer to the next call.
     engine.answers = [answer(b'{"Id": "two"}')]
     assert client.inspect_container("two")["Id"] == "two"
