@@ -82,7 +82,7 @@ class Line:
                     self._open = connection
                     # Whole and in time: the line serves the next request.
                     at_end.pop_all()
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, http.client.HTTPException, ValueError, OverflowError) as error:
             raise NoAnswer(f"{type(error).__name__}: {error}") from error
         return Answer(
             status=answer.status,

@@ -70,6 +70,7 @@ HTML = b"<html><body>Please sign in to the hospital's network</body></html>"
 GOOD = {"lease": lease(1)}
 GOOD_BODY = json.dumps(GOOD).encode()
 WHOLE = http_answer(200, GOOD_BODY)
+CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 NO_ANSWERS: dict[str, Reply] = {
     "html with 200": replies.answer(HTML, kind="text/html"),
@@ -89,15 +90,10 @@ NO_ANSWERS: dict[str, Reply] = {
     "deflate": replies.answer(GOOD, headers={"Content-Encoding": "deflate"}),
     "cut body": replies.cut(GOOD, keep=20),
     "cut before the body": replies.cut(GOOD, keep=0),
-    "cut chunk": replies.raw(
-        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n{"
-    ),
-    "cut between two chunks": replies.raw(
-        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"
-    ),
-    "a chunk of a negative length": replies.raw(
-        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n{"
-    ),
+    "cut chunk": replies.raw(CHUNKED + b"40\r\n{"),
+    "cut between two chunks": replies.raw(CHUNKED + b"1\r\n{\r\n"),
+    "a chunk of a negative length": replies.raw(CHUNKED + b"-5\r\n{"),
+    "a chunk of no number's length": replies.raw(CHUNKED + b"-" + b"f" * 20 + b"\r\n{"),
     "two lengths": replies.raw(WHOLE.replace(b"Content-Length:", b"Content-Length: 2\r\nContent-Length:")),
     "nothing at all": replies.raw(b""),
     "not http": replies.raw(b"SSH-2.0-OpenSSH_9.2\r\n"),
@@ -214,9 +210,6 @@ def test_an_answer_that_is_late_but_in_time_is_read(controller: EvilController, 
     assert client.claim(CLAIM).lease.attempt == 1
     controller.play("claim", replies.drip(WHOLE, every_s=0.001))
     assert client.claim(CLAIM).lease.attempt == 1
-
-
-CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 @pytest.mark.parametrize(
