@@ -3,13 +3,12 @@
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from benchmarks.measure import Measurement
+from benchmarks.measure import Measurement, scratch
 
 #: The real files, where they lie beside this tree.
 _CORPUS: Final = Path(__file__).parents[2] / "shared" / "corpus" / "project_yaml"
@@ -65,7 +64,7 @@ def check_corpus() -> Measurement:
 
 def check_cold() -> Measurement:
     """The whole process `jobrunner check` on 10 actions, with modules compiled as when installed."""
-    with tempfile.TemporaryDirectory(prefix="jobrunner-bench-") as folder:
+    with scratch() as folder:
         file = Path(folder) / "project.yaml"
         file.write_bytes(study_text(10))
         environment = {"PATH": os.environ["PATH"], "PYTHONPYCACHEPREFIX": str(Path(folder) / "compiled")}

@@ -1,6 +1,5 @@
 """Jobs through controller and agent: real processes, real git, real containers, on loopback."""
 
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +11,7 @@ from typing import Any, Final
 import docker
 
 from benchmarks.floor import raw_run
-from benchmarks.measure import Measurement
+from benchmarks.measure import Measurement, scratch
 from jobrunner.executors import images
 from tests.fixtures.world import Study, World
 
@@ -44,7 +43,7 @@ def site(files: Mapping[str, str], warm_up: str) -> Iterator[tuple[World, Study,
     image_id = images.ensure(IMAGE, print)
     engine = docker.APIClient(version="auto", timeout=60)
     with (
-        tempfile.TemporaryDirectory(prefix="jobrunner-bench-") as folder,
+        scratch() as folder,
         World(Path(folder), images={IMAGE: image_id}, policy=_POLICY) as world,
     ):
         study = world.add_study("bench", files)

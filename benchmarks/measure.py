@@ -2,9 +2,18 @@
 
 import json
 import statistics
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+# A disk: /tmp may be memory, or a folder where a day's tests have left the file system with much to skip.
+_SCRATCH = "/var/tmp"  # noqa: S108 (a folder of our own is made there)
+
+
+def scratch() -> tempfile.TemporaryDirectory[str]:
+    """A folder for what a measurement writes, which goes with it."""
+    return tempfile.TemporaryDirectory(prefix="jobrunner-bench-", dir=_SCRATCH)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,13 @@ There is no floor: nothing smaller does the same. The goals are absolute.
 """
 
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.measure import Measurement
+from benchmarks.measure import Measurement, scratch
 
 if TYPE_CHECKING:
     from tests.fixtures.controller_rows import Rows
@@ -34,7 +33,7 @@ def _queue(active: int, *, fresh: bool) -> Iterator["Rows"]:
     from tests.fixtures.controller_many import fill
     from tests.fixtures.controller_rows import Rows
 
-    with tempfile.TemporaryDirectory(prefix="jobrunner-bench-") as folder:
+    with scratch() as folder:
         connection.close()
         connection.settings_dict["NAME"] = Path(folder) / "controller.sqlite3"
         try:

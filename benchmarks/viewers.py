@@ -10,7 +10,6 @@ import re
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from benchmarks.measure import Measurement
+from benchmarks.measure import Measurement, scratch
 from tests.fixtures.controller_sites import Site, served_sites
 
 VIEWERS: Final = 500
@@ -40,7 +39,7 @@ def viewers_500() -> Measurement:
     process writes into the database. They count from the time in their row, which is just before the commit.
     """
     with (
-        tempfile.TemporaryDirectory(prefix="jobrunner-bench-") as folder,
+        scratch() as folder,
         served_sites(Path(folder), count=1) as (site,),
     ):
         job = site.ask("other")["jobs"][0]["job_id"]

@@ -1,6 +1,7 @@
 """Time for people, and whether the machine is still the one that was started (threats.md section 7)."""
 
 import time
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,7 @@ def now() -> int:
     return int(time.time())
 
 
+@cache
 def boot_id() -> str:
     """Changes with every start of the machine; containers and mounts of an older one are gone."""
     return _BOOT_ID.read_text(encoding="ascii").strip()

@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -110,16 +111,18 @@ class Areas:
 
     def _fill_high(self, record: RunRecord) -> None:
         filler = _Filler(self._high_view(record.facts.workspace), _HIGH_FOLDER)
+        stored = str(record.files)
         for output in record.outputs:
-            filler.put(record.files / output.path, output.path)
-        filler.put(record.log_path, f"metadata/{record.facts.action}.log")
+            filler.put(f"{stored}/{output.path}", output.path)
+        filler.put(str(record.log_path), f"metadata/{record.facts.action}.log")
         filler.sync()
 
     def _fill_medium(self, record: RunRecord, new: Manifest) -> None:
         filler = _Filler(self._medium_view(record.facts.workspace), _MEDIUM_FOLDER)
+        stored = str(record.files)
         for output in record.outputs:
             if output.level == MODERATELY and not output.excluded:
-                filler.put(record.files / output.path, output.path)
+                filler.put(f"{stored}/{output.path}", output.path)
         if not record.log.excluded:
             filler.write(log_tail(record.log_path), f"metadata/{record.facts.action}.log")
         for path, message in manifest.notice_paths(new).items():
@@ -133,9 +136,11 @@ class _Filler:
     def __init__(self, view: Path, folder_mode: int) -> None:
         self.view = view
         self.folder_mode = folder_mode
-        self.ready: set[Path] = {view}
+        self._root = str(view)  # paths as text: there may be many thousands
+        self._ready = {""}
+        self._to_sync = {view}
 
-    def put(self, stored: Path, path: str) -> None:
+    def put(self, stored: str, path: str) -> None:
         """Make `path` of the view the stored file: a hard link, or a copy on another file system."""
         target = self._place(path)
         try:
@@ -143,34 +148,46 @@ class _Filler:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            _copy(stored, target)
+            _copy(Path(stored), Path(target))
 
     def write(self, content: bytes, path: str) -> None:
         """Make `path` of the view a file with this content."""
-        target = self._place(path)
+        target = Path(self._place(path))
         if not target.is_file() or target.read_bytes() != content:
             durable.write_new(target, content)
 
     def sync(self) -> None:
         """Bring the new names to the disk."""
-        durable.sync_folders(self.ready)
+        durable.sync_folders(self._to_sync)
 
-    def _place(self, path: str) -> Path:
+    def _place(self, path: str) -> str:
         """Where `path` goes, with its folders made. What an older run of the action left in the way goes."""
-        target = self.view / path
-        if target.parent not in self.ready:
-            folder = self.view
-            for part in path.split("/")[:-1]:
-                folder = folder / part
-                if folder.is_symlink() or folder.is_file():
-                    folder.unlink()
-                if not folder.is_dir():
-                    folder.mkdir(self.folder_mode)
-                    self.ready.add(folder.parent)
-            self.ready.add(target.parent)
-        if target.is_dir() and not target.is_symlink():
+        inside = path.rpartition("/")[0]
+        if inside not in self._ready:
+            self._make(inside)
+            self._ready.add(inside)
+        target = f"{self._root}/{path}"
+        if _is_folder(target):
             shutil.rmtree(target)
         return target
+
+    def _make(self, inside: str) -> None:
+        folder = self.view
+        for part in inside.split("/"):
+            folder = folder / part
+            if folder.is_symlink() or folder.is_file():
+                folder.unlink()
+            if not folder.is_dir():
+                folder.mkdir(self.folder_mode)
+                self._to_sync.add(folder.parent)
+        self._to_sync.add(folder)
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def _copy(stored: Path, target: Path) -> None:
@@ -186,14 +203,14 @@ def _copy(stored: Path, target: Path) -> None:
 
 def _remove_others(view: Path, expected: set[str]) -> None:
     """Remove every file of the view that is not expected, and the folders that this leaves empty."""
-    for folder, _folders, files in os.walk(view, topdown=False):
-        inside = Path(folder)
-        prefix = "" if inside == view else f"{inside.relative_to(view).as_posix()}/"
+    root = str(view)
+    for inside, _folders, files in os.walk(root, topdown=False):
+        prefix = f"{inside[len(root) + 1 :]}/" if inside != root else ""
         for name in files:
             if f"{prefix}{name}" not in expected:
-                (inside / name).unlink()
+                Path(inside, name).unlink()
         if prefix not in ("", "metadata/"):
             try:
-                inside.rmdir()
+                Path(inside).rmdir()
             except OSError:
                 continue  # not empty: it still holds current outputs

@@ -11,6 +11,7 @@ import socket
 import stat
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,11 @@ _MOST_OTHERS = 500
 _RIGHTS = {"CORE": 0, "FSIZE": 0, "NOFILE": 128, "AS": 1 << 30}
 
 
+#: The agent answers when it has taken so many files more; up to twice as many are on their way to it.
+#: The kernel counts open files that are on their way against our limit.
+FILES_PER_ANSWER = 8
+
+
 class TooMuch(Exception):
     """A cap was reached; the text says which."""
 
@@ -34,7 +40,7 @@ def main(arguments: list[str]) -> int:
     """Confine this process, then answer the one request that comes over the socket."""
     socket_fd, uid, gid = (int(argument) for argument in arguments)
     connection = socket.socket(fileno=socket_fd)
-    pattern_set = _pattern_set()
+    pattern_set = load_patterns()
     confine.drop_to(uid, gid)
     confine.die_with_parent()
     confine.limit(_RIGHTS)
@@ -42,19 +48,46 @@ def main(arguments: list[str]) -> int:
     request = frames.receive(connection)
     if request is None or request[1] is None:
         return 1
-    why = why_stopped(connection, request[1], request[0], pattern_set)
+    handed = HandedOver(connection)
+    why = why_stopped(handed, request[1], request[0], pattern_set)
+    handed.wait_for_answers()
     if why is not None:
         frames.send(connection, {"refused": "", "why": why})
     frames.send(connection, {"end": True})
     return 0
 
 
+class HandedOver:
+    """The agent's end of `connection`, and how many files went there that it has not answered."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self._unanswered = 0
+
+    def hand_over(self, path: str, fd: int) -> None:
+        """Send one file, and wait where too many are on their way."""
+        frames.send(self.connection, {"file": path}, fd)
+        self._unanswered += 1
+        if self._unanswered == 2 * FILES_PER_ANSWER:
+            self._wait()
+
+    def wait_for_answers(self) -> None:
+        """Return when no answer will come any more."""
+        while self._unanswered >= FILES_PER_ANSWER:
+            self._wait()
+
+    def _wait(self) -> None:
+        if frames.receive(self.connection) is None:
+            raise SystemExit(1)
+        self._unanswered -= FILES_PER_ANSWER
+
+
 def why_stopped(
-    connection: socket.socket, root_fd: int, request: Mapping[str, Any], pattern_set: "type[PatternSet]"
+    handed: HandedOver, root_fd: int, request: Mapping[str, Any], pattern_set: "type[PatternSet]"
 ) -> str | None:
     """Walk, and return why it stopped early, or None. Returning frees what the walk held in memory."""
     try:
-        _walk(connection, root_fd, request, pattern_set(request["patterns"]))
+        _walk(handed, root_fd, request, pattern_set(request["patterns"]))
     except TooMuch as cap:
         return str(cap)
     except MemoryError:
@@ -64,7 +97,8 @@ def why_stopped(
     return None
 
 
-def _pattern_set() -> "type[PatternSet]":
+@cache
+def load_patterns() -> "type[PatternSet]":
     """The class, from its module alone: its package brings a YAML parser, which has no business in here."""
     package = find_spec("jobrunner.pipeline")
     if package is None or package.origin is None:
@@ -78,9 +112,8 @@ def _pattern_set() -> "type[PatternSet]":
     return found
 
 
-def _walk(
-    connection: socket.socket, root_fd: int, request: Mapping[str, Any], patterns: "PatternSet"
-) -> None:
+def _walk(handed: HandedOver, root_fd: int, request: Mapping[str, Any], patterns: "PatternSet") -> None:
+    connection = handed.connection
     device = os.fstat(root_fd).st_dev
     matched = 0
     others = 0
@@ -102,7 +135,7 @@ def _walk(
         matched += 1
         if matched > request["files"]:
             raise TooMuch(f"more than {request['files']} files match")
-        _hand_over(connection, path, name, folder_fd, found, device)
+        _hand_over(handed, path, name, folder_fd, found, device)
 
 
 def _entries(
@@ -165,8 +198,9 @@ def _open_folder(root_fd: int, prefix: str, expected: tuple[int, int] | None) ->
 
 
 def _hand_over(
-    connection: socket.socket, path: str, name: str, folder_fd: int, found: os.stat_result, device: int
+    handed: HandedOver, path: str, name: str, folder_fd: int, found: os.stat_result, device: int
 ) -> None:
+    connection = handed.connection
     why = names.why_refused(path)
     if why is None and found.st_nlink != 1:
         why = "it has a second name (hard link)"
@@ -185,12 +219,9 @@ def _hand_over(
         if (opened.st_dev, opened.st_ino) != (found.st_dev, found.st_ino):
             frames.send(connection, {"refused": path, "why": "it was swapped while it was read"})
             return
-        frames.send(connection, {"file": path}, fd)
+        handed.hand_over(path, fd)
     finally:
         os.close(fd)
-    # One file at a time: the kernel counts open files that are still on their way against our limit.
-    if frames.receive(connection) is None:
-        raise SystemExit(1)
 
 
 def _kind(found: os.stat_result) -> str:

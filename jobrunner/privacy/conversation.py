@@ -16,6 +16,7 @@ from jobrunner.pipeline.patterns import PatternSet
 from jobrunner.privacy import frames, names
 from jobrunner.privacy.alike import shown
 from jobrunner.privacy.beneath import open_beneath
+from jobrunner.privacy.collector import FILES_PER_ANSWER
 from jobrunner.privacy.copying import Changed, Copied, copy_hashed
 from jobrunner.privacy.levels import most_sensitive
 from jobrunner.privacy.outputs import CollectedFile, CollectLimits, OutputsRefused, Untouched
@@ -79,7 +80,7 @@ class Conversation:
             "files": limits.files + len(self.untouched),
         }
         frames.send(connection, request, self.root_fd)
-        heard = 0
+        heard, files = 0, 0
         while True:
             received = frames.receive(connection, self.still_wanted)
             if received is None:
@@ -100,7 +101,8 @@ class Conversation:
             finally:
                 if fd is not None:
                     os.close(fd)
-            if fd is not None:
+            files += fd is not None
+            if fd is not None and files % FILES_PER_ANSWER == 0:
                 frames.send(connection, {})
 
     def keep_going(self) -> None:

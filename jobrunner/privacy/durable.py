@@ -9,6 +9,8 @@ from pathlib import Path
 
 TEMPORARY = ".jr-new-"
 _SYNCED_AT_ONCE = 8
+# So few are on the disk before threads for them would have begun.
+_FEW = 4
 
 
 def sync_file(path: Path) -> None:
@@ -23,9 +25,14 @@ def sync_file(path: Path) -> None:
 def sync_tree(root: Path) -> None:
     """fsync every file and folder below `root`, and `root` itself. There must be no links."""
     found = [(Path(folder), files) for folder, _folders, files in os.walk(root, topdown=False)]
-    with ThreadPoolExecutor(_SYNCED_AT_ONCE) as together:
-        # The file system writes what is asked for at the same time in one go.
-        deque(together.map(sync_file, [folder / name for folder, files in found for name in files]), 0)
+    paths = [folder / name for folder, files in found for name in files]
+    if len(paths) <= _FEW:
+        for path in paths:
+            sync_file(path)
+    else:
+        with ThreadPoolExecutor(_SYNCED_AT_ONCE) as together:
+            # The file system writes what is asked for at the same time in one go.
+            deque(together.map(sync_file, paths), 0)
     for folder, _files in found:
         sync_file(folder)
 
@@ -56,24 +63,26 @@ def write_new(path: Path, content: bytes, mode: int = 0o444) -> None:
     sync_file(path.parent)
 
 
-def link_new(source: Path, path: Path) -> None:
+def link_new(source: str, path: str) -> None:
     """Make `path` a hard link to `source`, in place of what was there. Raises OSError (EXDEV)."""
     try:
         os.link(source, path, follow_symlinks=False)
         return
     except FileExistsError:
-        temporary = temporary_beside(path)
+        if os.path.samestat(os.lstat(source), os.lstat(path)):
+            return  # rename would do nothing, and leave the temporary name
+    temporary = Path(f"{path.rpartition('/')[0]}/{_temporary_name()}")
     os.link(source, temporary, follow_symlinks=False)
     try:
-        # rename does nothing when both names are the same file already, and the temporary one stays
         temporary.rename(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    except BaseException:
+        temporary.unlink()
+        raise
 
 
 def temporary_beside(path: Path) -> Path:
     """A name in the same folder that no output can have been given by accident."""
-    return path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
+    return path.with_name(_temporary_name())
 
 
 def make_folders(path: Path, mode: int = 0o755) -> None:
@@ -86,3 +95,7 @@ def make_folders(path: Path, mode: int = 0o755) -> None:
     except FileExistsError:
         return
     sync_file(path.parent)
+
+
+def _temporary_name() -> str:
+    return f"{TEMPORARY}{secrets.token_hex(8)}"

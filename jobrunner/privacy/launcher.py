@@ -21,7 +21,9 @@ _MAIN = {"collector": collector.main, "worker": worker.main}
 def main(arguments: list[str]) -> int:
     """Fork one child for each request that comes over the socket; each brings the child's own socket."""
     connection = socket.socket(fileno=int(arguments[0]))
-    rulebook.load(rulebook.default_rulebook())  # remembered, so that no child has to
+    # Both are remembered, so that no child has to.
+    rulebook.load(rulebook.default_rulebook())
+    collector.load_patterns()
     gc.collect()
     gc.freeze()  # shared pages stay shared in the children
     while True:

@@ -603,7 +603,8 @@ def test_O15_a_walk_that_takes_all_memory_is_refused(tmp_path: Path) -> None:
 
     ours, theirs = socket.socketpair()
     with ours, theirs, opened(tmp_path) as root:
-        why = collector.why_stopped(theirs, root, {"patterns": []}, too_large)  # type: ignore[arg-type]
+        handed = collector.HandedOver(theirs)
+        why = collector.why_stopped(handed, root, {"patterns": []}, too_large)  # type: ignore[arg-type]
     assert why is not None
     assert "more memory than there is" in why
 

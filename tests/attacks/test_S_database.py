@@ -18,6 +18,7 @@ from jobrunner.executors import database_view, mounts
 from jobrunner.executors.base import ActionRun, SandboxRefused
 from jobrunner.executors.database import Database
 from jobrunner.executors.docker import DockerExecutor
+from tests.fixtures import mountinfo
 from tests.fixtures.canary_runs import AGENT, finish, run_to_end, run_weakened
 from tests.fixtures.database_files import ROWS, make_database
 from tests.fixtures.engine_proxy import EngineProxy
@@ -212,7 +213,7 @@ def test_S13_what_is_not_the_file_is_not_mounted(
 def leftovers(engine: Any, tmp_path: Path, run: ActionRun) -> list[str]:
     """What is still there of an attempt: container, mounts, files."""
     found = [str(one["Names"]) for one in engine.containers(all=True, filters={"name": run.name})]
-    found += [mount.point for mount in mounts.mounts() if run.name in f"{mount.point}{mount.options}"]
+    found += [mount.point for mount in mountinfo.mounts() if run.name in f"{mount.point}{mount.options}"]
     return found + [str(path) for path in (tmp_path / "work").rglob(f"*{run.name}*")]
 
 

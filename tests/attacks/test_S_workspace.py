@@ -14,6 +14,7 @@ import pytest
 from jobrunner.executors import mounts
 from jobrunner.executors.base import ActionRun
 from jobrunner.executors.docker import DockerExecutor
+from tests.fixtures import mountinfo
 from tests.fixtures.canary_runs import AGENT, job_id, run_to_end, run_weakened
 
 pytestmark = pytest.mark.docker
@@ -163,7 +164,7 @@ def test_S15_twin_a_writable_bind_loses_them(
 def leftovers(engine: Any, work: Path, run: ActionRun) -> list[str]:
     """What is still there of an attempt: container, mounts, loop devices, files."""
     found = [str(one["Names"]) for one in engine.containers(all=True, filters={"name": run.name})]
-    found += [mount.point for mount in mounts.mounts() if run.name in f"{mount.point}{mount.options}"]
+    found += [mount.point for mount in mountinfo.mounts() if run.name in f"{mount.point}{mount.options}"]
     found += [str(path) for path in work.rglob(f"*{run.name}*")]
     disk = work / "attempts" / run.name / "disk.img"
     return found + ([f"loop device of {disk}"] if mounts.is_attached(disk) else [])

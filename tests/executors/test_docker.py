@@ -16,6 +16,7 @@ from jobrunner.executors import mounts, workspace
 from jobrunner.executors.base import MIB, ActionRun, ContainerLost, EngineError, SandboxRefused
 from jobrunner.executors.docker import DockerExecutor
 from jobrunner.executors.workspace import Workspace
+from tests.fixtures import mountinfo
 from tests.fixtures.canary_runs import AGENT, SMALL, finish, run_to_end
 
 pytestmark = pytest.mark.docker
@@ -254,7 +255,7 @@ def test_prepare_goes_on_after_a_kill(
         space.disk.rmdir()
     executor.prepare(run)
     for point in (space.disk, space.seen):
-        assert len([mount for mount in mounts.mounts() if mount.point == str(point)]) == 1
+        assert len([mount for mount in mountinfo.mounts() if mount.point == str(point)]) == 1
     executor.start(run)
     assert executor.wait(run).status == 0
 

@@ -187,7 +187,6 @@ class LyingCollector:
             fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
             frames.send(connection, message, fd)
             os.close(fd)
-            frames.receive(connection)
         frames.send(connection, {"end": True})
 
 
@@ -390,3 +389,17 @@ def test_P21_who_waits_for_a_silent_process_can_be_stopped() -> None:
             frames.receive(ours, lambda: None)
         frames.send(theirs, {"a": 1})
         assert frames.receive(ours, unwanted) == ({"a": 1}, None)
+
+
+@pytest.mark.parametrize("count", [7, 8, 15, 16, 17, 33])
+def test_many_files_are_all_handed_over(site: Site, count: int) -> None:
+    names = [f"out/{number:02}.csv" for number in range(count)]
+    site.write({name: f"{name}\n" for name in names})
+    collection = site.collect([("out/*.csv", MODERATE)])
+    assert [file.path for file in collection.files] == names
+
+
+def test_a_cap_that_is_reached_among_many_files_is_told(site: Site) -> None:
+    site.write({f"out/{number:02}.csv": "x" for number in range(30)})
+    with pytest.raises(OutputsRefused, match="more than 29 files match"):
+        site.collect([("out/*.csv", MODERATE)], limits=CollectLimits(files=29))

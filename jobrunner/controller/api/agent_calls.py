@@ -35,6 +35,8 @@ M = TypeVar("M", bound=Message)
 
 _HOLDER: Final = Prepared(lambda digest: Backend.objects.filter(credential_digest=digest))
 
+_AGENT: Final = Prepared(lambda key: Backend.objects.filter(pk=key))
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -109,7 +111,9 @@ def begin_poll(call: Call) -> tuple[Backend, Poll]:
 def look(agent_pk: int, poll: Poll, terms: Terms) -> tuple[PollReply, int]:
     """What there is to tell a polling agent now, and the count of changes up to which that holds."""
     now = timezone.now()
-    agent = Backend.objects.get(pk=agent_pk)
+    agent = _AGENT.first(agent_pk)
+    if agent is None:
+        raise Backend.DoesNotExist
     found, cancels = offers.look(agent, accepting=poll.accepting, now=now, terms=terms)
     return PollReply(offers=found, cancels=cancels, pause=agent.paused, retry_after=None), agent.changes
 

@@ -35,5 +35,6 @@ def cancel_request(request: JobRequest, person: Person | None, *, now: datetime)
 def _end(jobs: Iterable[Job], reason: Reason, person: Person | None, now: datetime) -> None:
     ended = list(jobs)
     cancelled = Situation(State.CANCELLED, reason.value)
-    move_all(ended, cancelled, now=now, cancel_reason=reason.value, cancelled_by=person)
+    who = None if person is None else person.pk
+    move_all(ended, cancelled, now=now, cancel_reason=reason.value, cancelled_by_id=who)
     settle(ended, now=now)

@@ -24,6 +24,7 @@ from jobrunner.controller.jobs.asking import (
 from jobrunner.controller.jobs.models import JobRequest
 from jobrunner.controller.jobs.planting import active_jobs, plant, succeeded_runs, workspace_for
 from jobrunner.controller.jobs.reusable import Code, Shelf, Use, resolve, unresolved
+from jobrunner.controller.prepared import Prepared
 from jobrunner.pipeline import load
 from jobrunner.pipeline.model import Action, Pipeline, Problem
 from jobrunner.pipeline.planning import RequestProblem, plan
@@ -41,6 +42,7 @@ _MAX_PIPELINE_BYTES: Final = 5_000_001
 _TRIES: Final = 3
 _GIT_AT_ONCE: Final = threading.BoundedSemaphore(4)
 
+_ASKED: Final = Prepared(lambda person, key: JobRequest.objects.filter(person=person, client_key=key))
 _log = logging.getLogger(__name__)
 
 
@@ -111,7 +113,7 @@ def ask_for_jobs(ask: Ask, token: PersonalToken, studies: Studies, *, now: datet
 
 
 def _known(ask: Ask, token: PersonalToken) -> Answer | None:
-    request = JobRequest.objects.filter(person=token.person, client_key=ask.client_key).first()
+    request = _ASKED.first(token.person_id, ask.client_key)
     if request is None:
         return None
     if request.body_digest != ask.digest():

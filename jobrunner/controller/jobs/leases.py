@@ -19,11 +19,13 @@ from jobrunner.controller.jobs.refusals import FORBIDDEN, NOT_FOUND, STALE, TAKE
 from jobrunner.controller.jobs.settling import settle
 from jobrunner.controller.jobs.transitions import PREPARING, READY, Situation, State, Wait
 from jobrunner.controller.prepared import Prepared
+from jobrunner.controller.prepared_writes import PreparedUpdate
 from jobrunner.controller.projects.models import Backend, Workspace
 from jobrunner.sync.messages import MAX_ATTEMPT, Claim, Lease, Renew
 from jobrunner.sync.vocabulary import MAX_ATTEMPTS, Reason
 
 _FOUND: Final = Prepared(lambda job: Job.objects.select_for_update(no_key=True).filter(job_id=job))
+_SERVED: Final = PreparedUpdate(lambda key: Workspace.objects.filter(pk=key))
 _MOST_PLACES: Final = 64
 _GAVE_UP: Final = Situation(State.FAILED, Reason.INTERNAL_ERROR.value)
 
@@ -105,7 +107,7 @@ def _lease(agent: Backend, job: Job, message: Claim, now: datetime, terms: Terms
     if job.state == State.PENDING:
         _take_place(agent, job)
     move(job, PREPARING, now=now, attempt=attempt, tries=job.tries + 1, lease_expires_at=expires_at)
-    Workspace.objects.filter(pk=job.workspace_id).update(last_served_at=now)
+    _SERVED.run(job.workspace_id, last_served_at=now)
     return job
 
 
@@ -131,7 +133,7 @@ def give_place_back(agent: Backend, job: Job) -> None:
 
 
 def _count_places(agent: Backend, counts: dict[str, int]) -> None:
-    Backend.objects.filter(pk=agent.pk).update(**counts)
+    turns.note(agent, **counts)
     for place, count in counts.items():
         setattr(agent, place, count)
 

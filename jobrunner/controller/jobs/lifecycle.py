@@ -22,6 +22,7 @@ from jobrunner.controller.jobs.transitions import (
     Wait,
     check_step,
 )
+from jobrunner.controller.prepared_writes import PreparedInsert, PreparedUpdate
 from jobrunner.controller.projects.models import Backend
 
 T = TypeVar("T")
@@ -45,6 +46,13 @@ _SUM_UP: Final = " ".join(
         "WHERE id = %s",
     )
 )
+
+_AS_SEEN: Final = PreparedUpdate(
+    lambda keys, state, reason, attempt: Job.objects.filter(
+        pk__in=keys, state=state, reason=reason, attempt=attempt
+    )
+)
+_EVENTS: Final = PreparedInsert(JobEvent, "job_id", "at", "state", "reason", "attempt")
 
 
 class Overtaken(Exception):
@@ -77,8 +85,7 @@ def move_along(job: Job, steps: Sequence[Situation], *, now: datetime) -> None:
         check_step(one, other)
     with transaction.atomic(savepoint=False):
         _write([job], before, job.attempt, _changes(after, now))
-        JobEvent.objects.bulk_create(_event(job, step, now) for step in steps)
-        news.appended()
+        record([(job.pk, step, job.attempt) for step in steps], now=now)
         if before.state != after.state:
             sum_up([job.request_id], now=now)
 
@@ -93,7 +100,7 @@ def move_all(jobs: Sequence[Job], after: Situation, *, now: datetime, **changes:
             _write(some, before, attempt, changes)
             if before.state != after.state:
                 turned.update(job.request_id for job in some)
-        record(jobs, now=now)
+        record([(job.pk, situation(job), job.attempt) for job in jobs], now=now)
         sum_up(turned, now=now)
 
 
@@ -107,13 +114,8 @@ def _changes(after: Situation, now: datetime) -> dict[str, Any]:
 
 
 def _write(jobs: Sequence[Job], before: Situation, attempt: int, changes: dict[str, Any]) -> None:
-    seen = Job.objects.filter(
-        pk__in=[job.pk for job in jobs],
-        state=before.state.value,
-        reason=before.reason,
-        attempt=attempt,
-    )
-    if seen.update(**changes) != len(jobs):
+    keys = tuple(job.pk for job in jobs)
+    if _AS_SEEN.run(keys, before.state.value, before.reason, attempt, **changes) != len(jobs):
         raise Overtaken(", ".join(job.job_id for job in jobs[:5]))
     for job in jobs:
         for name, value in changes.items():
@@ -136,14 +138,10 @@ def chunks(found: Sequence[T]) -> Iterator[list[T]]:
         yield list(found[start : start + _AT_ONCE])
 
 
-def record(jobs: Iterable[Job], *, now: datetime) -> None:
-    """Append one event for each job, saying what it now is."""
-    JobEvent.objects.bulk_create([_event(job, situation(job), now) for job in jobs], batch_size=500)
+def record(steps: Iterable[tuple[int, Situation, int]], *, now: datetime) -> None:
+    """Append one event for each of these: a job's key, what it has become, and its attempt."""
+    _EVENTS.add([(job, now, step.state.value, step.reason, attempt) for job, step, attempt in steps])
     news.appended()
-
-
-def _event(job: Job, step: Situation, now: datetime) -> JobEvent:
-    return JobEvent(job=job, at=now, state=step.state, reason=step.reason, attempt=job.attempt)
 
 
 def sum_up(requests: Iterable[int], *, now: datetime) -> None:

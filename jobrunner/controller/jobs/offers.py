@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from jobrunner.controller.jobs import queue, turns, wake
 from jobrunner.controller.jobs.leases import Terms
@@ -12,7 +13,7 @@ from jobrunner.controller.jobs.lifecycle import move, move_all
 from jobrunner.controller.jobs.models import Job
 from jobrunner.controller.jobs.settling import settle
 from jobrunner.controller.jobs.transitions import Situation, State, Wait
-from jobrunner.controller.prepared import Prepared
+from jobrunner.controller.prepared import Given, Prepared
 from jobrunner.controller.projects.approvals import newest_envelopes
 from jobrunner.controller.projects.models import Backend
 from jobrunner.sync import identity
@@ -57,11 +58,16 @@ def look(
 def after_events(
     agent: Backend, *, ended: bool, now: datetime, terms: Terms
 ) -> tuple[tuple[Offer, ...], tuple[Cancel, ...]]:
-    """What the answer to events carries: cancels, and offers when a job `ended`, since its place is free."""
+    """What the answer to events carries: cancels, and offers when a job `ended`, since its place is free.
+
+    One offer more than there are free places: the agent claims it once the next container has ended, while
+    the outputs of that job are still collected.
+    """
     running = queue.runs(agent, now=now, terms=terms)
     offered: tuple[Offer, ...] = ()
     if ended and not agent.paused:
-        offered = _offers(agent, queue.lines(agent, now=now, terms=terms), running, now, terms)
+        ready = queue.lines(agent, now=now, terms=terms)
+        offered = _offers(agent, ready, running, now, terms, ahead=1)
     return offered, _cancels(running)
 
 
@@ -76,9 +82,13 @@ def _offers(
     running: Sequence[queue.Run],
     now: datetime,
     terms: Terms,
+    ahead: int = 0,
 ) -> tuple[Offer, ...]:
-    """At most 16 jobs of this backend that fit its free places, shared fairly between workspaces."""
-    keys = queue.pick(agent, ready, running, most=MAX_OFFERS, now=now, terms=terms)
+    """At most 16 jobs of this backend that fit its free places, shared fairly between workspaces.
+
+    `ahead`: how many more may come, for places that are not free yet.
+    """
+    keys = queue.pick(agent, ready, running, most=MAX_OFFERS, now=now, terms=terms, ahead=ahead)
     if not keys:
         return ()
     return _as_offers(agent, _OFFERED.rows(tuple(keys)))
@@ -127,10 +137,16 @@ def _end_lost_cancelled_runs(agent: Backend, now: datetime, terms: Terms) -> Non
 
 def _mark_waiting_for_capacity(agent: Backend, offered: Iterable[Offer], now: datetime) -> None:
     asked = [identity.job_id(offer.request_id, offer.action) for offer in offered]
-    left_out = queue.waiting(agent, Wait.WAITING_FOR_AGENT).exclude(job_id__in=asked)
-    if not left_out.exists():
+    if not _ANY_LEFT_OUT.rows(agent.pk, tuple(asked)):
         return
     with transaction.atomic():
         turns.take(agent.pk)
-        found = list(left_out.all()[:_MARKED_AT_ONCE])
+        found = list(_left_out(agent, asked)[:_MARKED_AT_ONCE])
         move_all(found, Situation(State.PENDING, Wait.WAITING_FOR_CAPACITY.value), now=now)
+
+
+def _left_out(agent: Backend | Given, asked: Any) -> QuerySet[Job]:
+    return queue.waiting(agent, Wait.WAITING_FOR_AGENT).exclude(job_id__in=asked)
+
+
+_ANY_LEFT_OUT: Final = Prepared(lambda agent, asked: _left_out(agent, asked).values_list("pk")[:1])

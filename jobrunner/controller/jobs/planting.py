@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from jobrunner.controller.accounts.models import Person
 from jobrunner.controller.jobs import wake
@@ -11,41 +11,85 @@ from jobrunner.controller.jobs.lifecycle import first_wait, record, sum_up
 from jobrunner.controller.jobs.models import Job, JobRequest
 from jobrunner.controller.jobs.reusable import Code, Use, use_of
 from jobrunner.controller.jobs.transitions import ACTIVE, REUSED, Situation, State, Wait, check_new
+from jobrunner.controller.prepared import Prepared
+from jobrunner.controller.prepared_writes import PreparedInsert
 from jobrunner.controller.projects.models import Backend, Project, Workspace
 from jobrunner.pipeline.model import Action
 from jobrunner.sync import identity
 from jobrunner.sync.vocabulary import Reason
 
+_REUSED: Final = Situation(State.SUCCEEDED, REUSED)
+_OF_THE_STUDY: Final = Code("", "", "")
+
+
+class _NewJob(NamedTuple):
+    """The columns of a new job that have no default, or not always."""
+
+    job_id: str
+    request_id: int
+    workspace_id: int
+    backend_id: int
+    action: str
+    is_database: bool
+    state: str
+    reason: str
+    created_at: datetime
+    changed_at: datetime
+    reused_id: int | None = None
+    finished_at: datetime | None = None
+    code_repo: str = _OF_THE_STUDY.repo
+    code_tag: str = _OF_THE_STUDY.tag
+    code_commit: str = _OF_THE_STUDY.commit
+
+
+_JOBS: Final = PreparedInsert(Job, *_NewJob._fields)
+_LINKS: Final = PreparedInsert(Job.needs.through, "from_job_id", "to_job_id")
+_WORKSPACE: Final = Prepared(lambda name: Workspace.objects.filter(name=name))
+
 
 def workspace_for(project: Project, repo: str, branch: str, *, now: datetime) -> Workspace:
     """The workspace of a branch, made where it is not there yet."""
-    workspace, _ = Workspace.objects.get_or_create(
-        name=identity.workspace_name(project.slug, repo, branch),
-        defaults={"project": project, "repo": repo, "branch": branch, "created_at": now},
-    )
+    name = identity.workspace_name(project.slug, repo, branch)
+    known = _WORKSPACE.first(name)
+    if known is not None:
+        return known
+    fields = {"project": project, "repo": repo, "branch": branch, "created_at": now}
+    workspace, _ = Workspace.objects.get_or_create(name=name, defaults=fields)
     return workspace
+
+
+_SUCCEEDED: Final = Prepared(
+    lambda workspace, backend: (
+        Job.objects.filter(
+            workspace=workspace,
+            backend=backend,
+            state=State.SUCCEEDED.value,
+            reason=Reason.COMPLETED.value,
+        )
+        .order_by("finished_at", "pk")
+        .values_list("action", "pk")
+    )
+)
 
 
 def succeeded_runs(workspace: Workspace, backend: Backend) -> dict[str, int]:
     """The key of the newest successful run of each action. A job that only reused one is no run."""
-    runs = Job.objects.filter(
-        workspace=workspace,
-        backend=backend,
-        state=State.SUCCEEDED.value,
-        reason=Reason.COMPLETED.value,
-    )
-    return dict(runs.order_by("finished_at", "pk").values_list("action", "pk"))
+    return dict(_SUCCEEDED.rows(workspace.pk, backend.pk))
 
 
-def active_jobs(workspace: Workspace, backend: Backend) -> dict[str, int]:
-    """The key of the waiting or running job of each action."""
-    jobs = Job.objects.filter(
+_ACTIVE: Final = Prepared(
+    lambda workspace, backend: Job.objects.filter(
         workspace=workspace,
         backend=backend,
         state__in=[state.value for state in ACTIVE],
         finished_at=None,
-    )
-    return dict(jobs.values_list("action", "pk"))
+    ).values_list("action", "pk")
+)
+
+
+def active_jobs(workspace: Workspace, backend: Backend) -> dict[str, int]:
+    """The key of the waiting or running job of each action."""
+    return dict(_ACTIVE.rows(workspace.pk, backend.pk))
 
 
 def plant(
@@ -82,49 +126,40 @@ def plant(
     runs = {action.id for action in to_run}
     served = {action.id for action in reused}
 
-    def new(action: Action, situation: Situation) -> Job:
+    jobs: list[_NewJob] = []
+
+    def add(action: Action, situation: Situation, **more: Any) -> None:
         check_new(situation)
-        return Job(
+        job = _NewJob(
             job_id=identity.job_id(request.request_id, action.id),
-            request=request,
-            workspace=workspace,
-            backend=target.backend,
+            request_id=request.pk,
+            workspace_id=workspace.pk,
+            backend_id=target.backend.pk,
             action=action.id,
             is_database=action.is_database_action,
             state=situation.state.value,
             reason=situation.reason,
             created_at=now,
             changed_at=now,
+            **more,
         )
-
-    jobs = []
-    for action in reused:
-        job = new(action, Situation(State.SUCCEEDED, REUSED))
-        job.reused_id = succeeded[action.id]
-        job.finished_at = now
         jobs.append(job)
+
+    for action in reused:
+        add(action, _REUSED, reused_id=succeeded[action.id], finished_at=now)
     for action in to_run:
         blocked = any(need in runs or (need in active and need not in served) for need in action.needs)
-        job = new(action, waiting if blocked else ready)
-        if code := codes.get(use_of(action)):
-            job.code_repo, job.code_tag, job.code_commit = code.repo, code.tag, code.commit
-        jobs.append(job)
-    created = Job.objects.bulk_create(jobs, batch_size=500)
-    _link(to_run, {**active, **{job.action: job.pk for job in created}})
-    record(created, now=now)
+        code = codes.get(use_of(action), _OF_THE_STUDY)
+        place = {"code_repo": code.repo, "code_tag": code.tag, "code_commit": code.commit}
+        add(action, waiting if blocked else ready, **place)
+    keys = _JOBS.add(jobs)
+    _link(to_run, {**active, **{job.action: key for job, key in zip(jobs, keys, strict=True)}})
+    begun = [Situation(State(job.state), job.reason) for job in jobs]
+    record([(key, step, 0) for key, step in zip(keys, begun, strict=True)], now=now)
     sum_up([request.pk], now=now)
     wake.changed(target.backend.pk)
     return request
 
 
 def _link(to_run: Sequence[Action], jobs: Mapping[str, int]) -> None:
-    # The stubs do not know that a `through` model has a manager.
-    link: Any = Job.needs.through
-    link.objects.bulk_create(
-        [
-            link(from_job_id=jobs[action.id], to_job_id=jobs[need])
-            for action in to_run
-            for need in dict.fromkeys(action.needs)
-        ],
-        batch_size=500,
-    )
+    _LINKS.add([(jobs[action.id], jobs[need]) for action in to_run for need in dict.fromkeys(action.needs)])

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, Final
 
 from django.db.models import Count, Min, QuerySet
@@ -51,7 +52,7 @@ def active(agent: Backend | Given, state: State) -> QuerySet[Job]:
     return Job.objects.filter(backend=agent, state=state.value, finished_at=None)
 
 
-def waiting(agent: Backend, wait: Wait) -> QuerySet[Job]:
+def waiting(agent: Backend | Given, wait: Wait) -> QuerySet[Job]:
     """Pending jobs of the backend that wait for this reason."""
     return active(agent, State.PENDING).filter(reason=wait.value)
 
@@ -113,15 +114,18 @@ def pick(
     most: int,
     now: datetime,
     terms: Terms,
+    ahead: int = 0,
 ) -> list[int]:
-    """Keys of the jobs that come next and fit the backend's free places, oldest first.
+    """Keys of the jobs that come next and fit the backend's free places and `ahead` more, oldest first.
+
+    Database actions always fit the free database places: one that waits for such a place holds another one.
 
     A job whose lease ran out comes again, unless somebody wishes it to stop.
 
     Each kind is shared fairly by itself; where both together are more than the free places, the workspace
     that runs least and waited longest comes first, so that neither kind can keep the other out.
     """
-    free = min(agent.free_plain, most)
+    free = min(agent.free_plain + ahead, most)
     if free == 0:
         return []
     places = {True: min(agent.free_db, free), False: free}
@@ -196,6 +200,19 @@ def _heads(agent: Backend, line: Line, count: int, now: datetime, terms: Terms) 
     """Keys of the oldest jobs of a line; no query where the first one is all that is wanted."""
     if count == 1 or line.count == 1:
         return [line.first]
-    jobs = waiting(agent, Wait(line.reason)).filter(is_database=line.is_database, workspace=line.workspace)
-    rested = _rested(jobs, _failed_after(now, terms))
-    return list(rested.order_by("pk").values_list("pk", flat=True)[:count])
+    failed_after = _failed_after(now, terms)
+    found = _first(count).rows(agent.pk, line.reason, line.is_database, line.workspace, failed_after)
+    return [key for (key,) in found]
+
+
+@cache
+def _first(count: int) -> Prepared[Job]:
+    def query(
+        agent: Given, reason: Given, is_database: Given, workspace: Given, failed_after: Given
+    ) -> QuerySet[Job, Any]:
+        jobs = active(agent, State.PENDING).filter(
+            reason=reason, is_database=is_database, workspace=workspace
+        )
+        return _rested(jobs, failed_after).order_by("pk").values_list("pk")[:count]
+
+    return Prepared(query)

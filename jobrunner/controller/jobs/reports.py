@@ -1,7 +1,7 @@
 """What agents report: each signed event is applied once, kept as it came, and never revives a job."""
 
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from django.db import transaction
 
@@ -13,6 +13,7 @@ from jobrunner.controller.jobs.refusals import FORBIDDEN, MALFORMED, OTHER_BODY,
 from jobrunner.controller.jobs.settling import settle
 from jobrunner.controller.jobs.transitions import FINAL, STAGES, Situation, State, Wait
 from jobrunner.controller.prepared import Prepared
+from jobrunner.controller.prepared_writes import PreparedInsert
 from jobrunner.controller.projects.models import Backend
 from jobrunner.sync.messages import MAX_EVENT_BYTES, Event, Events
 from jobrunner.sync.signing import signature_fits
@@ -22,6 +23,9 @@ _STORED: Final = Prepared(
     lambda backend, ids: Receipt.objects.filter(backend=backend, event_id__in=ids).values_list(
         "event_id", "body"
     )
+)
+_RECEIPTS: Final = PreparedInsert(
+    Receipt, "backend_id", "event_id", "job_id", "attempt", "body", "received_at", "applied"
 )
 _STATE_OF: Final = {
     ExitClass.SUCCEEDED: State.SUCCEEDED,
@@ -52,24 +56,24 @@ def receive(agent: Backend, batch: Events, token: str | None, *, now: datetime) 
         if fresh and first.attempt != job.attempt:
             raise Refused(STALE)
         steps: list[Situation] = []
-        receipts: list[Receipt] = []
+        receipts: list[tuple[Any, ...]] = []
         for event in fresh:
             step = _step(job, steps[-1] if steps else situation(job), event)
             if step is not None:
                 steps.append(step)
             receipts.append(
-                Receipt(
-                    backend=agent,
-                    event_id=event.event_id,
-                    job=job,
-                    attempt=event.attempt,
-                    body=event.model_dump_json(),
-                    received_at=now,
-                    applied=step is not None,
+                (
+                    agent.pk,
+                    event.event_id,
+                    job.pk,
+                    event.attempt,
+                    event.model_dump_json(),
+                    now,
+                    step is not None,
                 )
             )
         move_along(job, steps, now=now)
-        Receipt.objects.bulk_create(receipts)
+        _RECEIPTS.add(receipts)
         if steps and job.state != State.RUNNING:
             give_place_back(agent, job)
             if job.state in FINAL:

@@ -6,13 +6,15 @@ and this lock is taken before any other, so that nobody waits for each other in 
 """
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from jobrunner.controller.prepared import Prepared
+from jobrunner.controller.prepared_writes import PreparedUpdate
 from jobrunner.controller.projects.models import Backend
 
 # No key: rows that refer to the backend may be added meanwhile.
 _TAKEN: Final = Prepared(lambda key: Backend.objects.select_for_update(no_key=True).filter(pk=key))
+_NOTED: Final = PreparedUpdate(lambda key: Backend.objects.filter(pk=key))
 _SEEN_NOTED_EVERY: Final = timedelta(seconds=10)
 
 
@@ -32,4 +34,9 @@ def note_seen(agent: Backend, *, now: datetime, **told: int) -> None:
     if agent.last_seen_at is None or now - agent.last_seen_at > _SEEN_NOTED_EVERY:
         changes["last_seen_at"] = now
     if changes:
-        Backend.objects.filter(pk=agent.pk).update(**changes)
+        note(agent, **changes)
+
+
+def note(agent: Backend, **changes: Any) -> None:
+    """Store these fields of the backend."""
+    _NOTED.run(agent.pk, **changes)

@@ -4,11 +4,15 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from django.db import transaction
 from django.db.models import F
 
+from jobrunner.controller.prepared_writes import PreparedUpdate
 from jobrunner.controller.projects.models import Backend
+
+_CHANGED: Final = PreparedUpdate(lambda key: Backend.objects.filter(pk=key), changes=F("changes") + 1)
 
 
 class Bell:
@@ -58,7 +62,7 @@ def changed(backend: int) -> None:
 
     Polls of this process are woken at the commit; other processes see the count (`changes_of`).
     """
-    Backend.objects.filter(pk=backend).update(changes=F("changes") + 1)
+    _CHANGED.run(backend)
     transaction.on_commit(lambda: BELL.ring(backend))
 
 

@@ -75,9 +75,12 @@ def _check_serial(project: Project, payload: Payload) -> None:
         )
 
 
-def _newest(project: Project, backend: str) -> Approval | None:
-    """The only one that an agent still accepts: the one with the highest serial."""
-    return project.approvals.filter(sites__backend=backend).order_by("-serial", "-pk").first()
+# The only one that an agent still accepts: the one with the highest serial.
+_NEWEST: Final = Prepared(
+    lambda project, backend: Approval.objects.filter(project=project, sites__backend=backend).order_by(
+        "-serial", "-pk"
+    )[:1]
+)
 
 
 def newest_envelopes(projects: Collection[int], backend: str) -> dict[int, str | None]:
@@ -108,7 +111,7 @@ def not_covered(
 
     An early answer for people. The agent alone decides, and it checks the signatures too.
     """
-    approval = _newest(project, backend)
+    approval = _NEWEST.first(project.pk, backend)
     if approval is None:
         return NotCovered(
             "approval_missing",
