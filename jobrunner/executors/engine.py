@@ -1,21 +1,19 @@
 """The calls to a Docker engine that the executor needs, each with a deadline and typed errors."""
 
+import http.client
 import os
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-import docker
 import docker.errors
 import requests
-import urllib3.exceptions
-from docker.transport import UnixHTTPAdapter
 
 from jobrunner.executors.base import EngineError, Found, SandboxRefused
+from jobrunner.executors.engine_line import LineClient
 
 _DEADLINE_S: Final = 120
-_CONNECTIONS: Final = 256
 _HEADER: Final = struct.Struct(">xxxxL")
 # Where engines keep the cgroup of a container, by cgroupfs and by systemd: there under cgroup v2, and in
 # each hierarchy below under v1.
@@ -27,33 +25,13 @@ class NameTaken(EngineError):
     """A container of this name is there already."""
 
 
-class _OneSocket(UnixHTTPAdapter):
-    """Keeps connections for whatever is asked next.
-
-    The client's own adapter makes a pool, and in it a connection, for each path that is ever asked for.
-    """
-
-    def get_connection(self, url: bytes | str, proxies: Mapping[str, str] | None = None) -> Any:
-        """The one pool of this engine."""
-        return super().get_connection(self.socket_path, proxies)
-
-
 class Engine:
     """One engine. Every call raises EngineError when there is no proper answer in time."""
 
     def __init__(self, url: str | None = None) -> None:
         with _errors("connect"):
             # Any: the published types leave half of its calls out.
-            self._client: Any = docker.APIClient(
-                base_url=url, version="auto", timeout=_DEADLINE_S, max_pool_size=_CONNECTIONS
-            )
-            # Proxies of the environment must not steer where calls go; looking for them is half of a call.
-            self._client.trust_env = False
-            socket_path = getattr(self._client.get_adapter(self._client.base_url), "socket_path", None)
-            if socket_path is not None:
-                self._client.mount(
-                    self._client.base_url, _OneSocket(socket_path, _DEADLINE_S, max_pool_size=_CONNECTIONS)
-                )
+            self._client: Any = LineClient(url, timeout=_DEADLINE_S)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -200,6 +178,8 @@ def _pieces(raw: Any) -> Iterator[bytes]:
                 yield piece
                 continue
         raise EngineError("could not read the log: the engine stopped in the middle of it")
+    if raw.length:
+        raise EngineError("could not read the log: the engine stopped before the end that it said")
 
 
 @contextmanager
@@ -212,10 +192,5 @@ def _errors(doing: str) -> Iterator[None]:
             detail = "runtime" if "runtime specified" in said else "sandbox"
             raise SandboxRefused(detail, f"the engine would not {doing}: {said}") from error
         raise EngineError(f"could not {doing}: {said}") from error
-    except (
-        docker.errors.DockerException,
-        requests.exceptions.RequestException,
-        urllib3.exceptions.HTTPError,
-        KeyError,
-    ) as error:
+    except (docker.errors.DockerException, http.client.HTTPException, OSError, KeyError) as error:
         raise EngineError(f"could not {doing}: the engine gave no proper answer ({error})") from error

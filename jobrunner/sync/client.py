@@ -4,15 +4,14 @@ The layer above retries, with a budget per call. Anything that is not a well-for
 (a proxy's page, a redirect, a cut body) means "try again later", never an answer (threats.md section 7, P05).
 """
 
-import time
 from dataclasses import dataclass
-from http.cookiejar import DefaultCookiePolicy
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
-import requests
+from urllib3.util import parse_url
 
 from jobrunner.sync import messages
+from jobrunner.sync.line import Line, NoAnswer
 from jobrunner.sync.messages import (
     ATTEMPT_HEADER,
     LONG_POLL_S,
@@ -32,10 +31,8 @@ from jobrunner.sync.messages import (
     Renew,
     RenewReply,
 )
-from jobrunner.sync.patience import PatientAdapter, cut_after
 from jobrunner.sync.vocabulary import ErrorCode
 
-_CONNECT_S: Final = 10
 _ANSWER_S: Final = 30.0
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -71,7 +68,7 @@ def check_address(url: str, *, allow_loopback_http: bool) -> str:
     """The address without a trailing slash; raises InsecureController unless https or allowed loopback."""
     try:
         parts = urlsplit(url)
-        whole = bool(parts.hostname) and parts.port != 0
+        whole = bool(parts.hostname) and parts.port != 0 and bool(parse_url(url).host)
     except ValueError:
         whole = False
     if not whole or "@" in parts.netloc or parts.query or parts.fragment:
@@ -103,24 +100,15 @@ class AgentClient:
     def __init__(self, endpoint: Endpoint, *, answer_s: float = _ANSWER_S) -> None:
         self._answer_s = answer_s
         self._base = f"{endpoint.url}/api/v1/agent"
-        self._session = requests.Session()
-        # Proxies, .netrc and certificate variables of the environment must not steer where messages go.
-        self._session.trust_env = False
-        self._session.verify = endpoint.ca_file or True
-        self._session.mount("https://", PatientAdapter())
-        self._session.mount("http://", PatientAdapter())
-        # The headers that may leave are a closed list; what the controller sets is not sent back.
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        self._session.headers.clear()
-        self._session.headers.update(
-            {
-                "Authorization": f"Bearer {endpoint.credential}",
-                "User-Agent": USER_AGENT,
-                "Accept": "application/json",
-                "Accept-Encoding": "identity",
-                "Content-Type": "application/json",
-            }
-        )
+        self._line = Line(self._base, endpoint.ca_file)
+        # The headers that may leave are this closed list; the connection adds Host and Content-Length.
+        self._headers = {
+            "Authorization": f"Bearer {endpoint.credential}",
+            "User-Agent": USER_AGENT,
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "Content-Type": "application/json",
+        }
 
     def hello(self, message: Hello) -> HelloReply:
         """Introduce the agent."""
@@ -144,7 +132,7 @@ class AgentClient:
 
     def close(self) -> None:
         """Give the connections back."""
-        self._session.close()
+        self._line.close()
 
     def _call(
         self,
@@ -155,53 +143,34 @@ class AgentClient:
         token: str | None = None,
         held_s: float = 0.0,
     ) -> R:
-        headers = {} if token is None else {ATTEMPT_HEADER: token}
-        read_s = held_s + self._answer_s
+        headers = self._headers if token is None else {**self._headers, ATTEMPT_HEADER: token}
         try:
-            with self._session.post(
-                f"{self._base}/{name}",
-                data=message.to_bytes(),
-                headers=headers,
-                timeout=(_CONNECT_S, read_s),
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                status = response.status_code
-                kind = response.headers.get("Content-Type", "").split(";")[0].strip().lower()
-                if response.headers.get("Content-Encoding", "identity") != "identity":
-                    raise Unanswered("a compressed answer")
-                body = _bounded_body(response, within_s=self._answer_s)
-        except (requests.RequestException, OSError) as error:
-            raise Unanswered(f"{self._base}/{name}: {type(error).__name__}: {error}"[:400]) from error
+            came = self._line.post(
+                f"/{name}",
+                message.to_bytes(),
+                headers,
+                head_s=held_s + self._answer_s,
+                body_s=self._answer_s,
+                limit=MAX_REPLY_BYTES,
+            )
+        except NoAnswer as problem:
+            raise Unanswered(f"{self._base}/{name}: {problem}"[:400]) from problem
+        status = came.status
+        if came.encoding != "identity":
+            raise Unanswered("a compressed answer")
         if 300 <= status < 400:
             raise Unanswered(f"a redirect (status {status}), which is not followed")
-        if kind != "application/json":
+        if came.kind != "application/json":
             raise Unanswered(f"status {status} and no JSON")
         if status == 200:
             try:
-                return messages.parse(answer, body)
+                return messages.parse(answer, came.body)
             except Malformed as problem:
                 raise BrokenReply(problem) from problem
         try:
-            refusal = messages.parse(ErrorReply, body)
+            refusal = messages.parse(ErrorReply, came.body)
         except Malformed as problem:
             raise Unanswered(f"status {status} and an unknown body") from problem
         if refusal.error in (ErrorCode.SLOW_DOWN, ErrorCode.LOCKED) or not 400 <= status < 500:
             raise Unanswered(refusal.error.value)
         raise Rejected(status, refusal.error)
-
-
-def _bounded_body(response: requests.Response, *, within_s: float) -> bytes:
-    """At most MAX_REPLY_BYTES, within the given seconds however slowly the bytes drip."""
-    parts: list[bytes] = []
-    size = 0
-    deadline = time.monotonic() + within_s
-    with cut_after(within_s, response.raw.shutdown):
-        for part in response.iter_content(16 * 1024):
-            size += len(part)
-            if size > MAX_REPLY_BYTES:
-                raise Unanswered("an answer that is too long")
-            parts.append(part)
-    if time.monotonic() > deadline:
-        raise Unanswered("an answer that is too slow")
-    return b"".join(parts)

@@ -88,6 +88,12 @@ class EvilController:
         return f"{'https' if self._own else 'http'}://127.0.0.1:{self.port}"
 
     @property
+    def connections(self) -> int:
+        """How many were ever made to it."""
+        with self._changed:
+            return len(self._sockets)
+
+    @property
     def received(self) -> bytes:
         """Every byte that ever came, of all connections."""
         with self._changed:

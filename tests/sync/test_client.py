@@ -32,7 +32,7 @@ from jobrunner.sync.vocabulary import ErrorCode, Runtime
 from tests.evil_controller import replies
 from tests.evil_controller.certificates import server_context
 from tests.evil_controller.honest import lease, poll_answer
-from tests.evil_controller.server import EvilController, Reply, http_answer
+from tests.evil_controller.server import EvilController, Line, Reply, Request, http_answer
 
 pytestmark = pytest.mark.http
 
@@ -70,6 +70,7 @@ HTML = b"<html><body>Please sign in to the hospital's network</body></html>"
 GOOD = {"lease": lease(1)}
 GOOD_BODY = json.dumps(GOOD).encode()
 WHOLE = http_answer(200, GOOD_BODY)
+CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 NO_ANSWERS: dict[str, Reply] = {
     "html with 200": replies.answer(HTML, kind="text/html"),
@@ -89,9 +90,11 @@ NO_ANSWERS: dict[str, Reply] = {
     "deflate": replies.answer(GOOD, headers={"Content-Encoding": "deflate"}),
     "cut body": replies.cut(GOOD, keep=20),
     "cut before the body": replies.cut(GOOD, keep=0),
-    "cut chunk": replies.raw(
-        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n{"
-    ),
+    "cut chunk": replies.raw(CHUNKED + b"40\r\n{"),
+    "cut between two chunks": replies.raw(CHUNKED + b"1\r\n{\r\n"),
+    "a chunk of a negative length": replies.raw(CHUNKED + b"-5\r\n{"),
+    "a chunk of no number's length": replies.raw(CHUNKED + b"-" + b"f" * 20 + b"\r\n{"),
+    "two lengths": replies.raw(WHOLE.replace(b"Content-Length:", b"Content-Length: 2\r\nContent-Length:")),
     "nothing at all": replies.raw(b""),
     "not http": replies.raw(b"SSH-2.0-OpenSSH_9.2\r\n"),
     "half a head": replies.raw(b"HTTP/1.1 200 OK\r\nContent-Ty"),
@@ -209,6 +212,44 @@ def test_an_answer_that_is_late_but_in_time_is_read(controller: EvilController, 
     assert client.claim(CLAIM).lease.attempt == 1
 
 
+@pytest.mark.parametrize(
+    ("begin", "again"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
+        (CHUNKED + b"-1\r\n", b"x" * 60_000),
+        (CHUNKED + b"2\r\n{}\r\n0\r\n", b"X-Trailer: x\r\n" * 4000),
+        (CHUNKED, b"1;" + b"x" * 60_000 + b"\r\n \r\n"),
+    ],
+    ids=["headers", "before the head", "a chunk without an end", "after the last chunk", "around each byte"],
+)
+def test_an_answer_without_an_end_is_left_when_it_is_too_much(
+    begin: bytes, again: bytes, controller: EvilController
+) -> None:
+    sent = 0
+
+    def flood(line: Line, _request: Request) -> bool:
+        nonlocal sent
+        line.send(begin)
+        while sent < 2**28:
+            line.send(again)
+            sent += len(again)
+        return False
+
+    client = AgentClient(Endpoint(url=controller.url, credential=CREDENTIAL), answer_s=20)
+    with pytest.raises(Unanswered):
+        claim(controller, client, flood)
+    # The rest of it lay in buffers of the kernel.
+    assert sent < 2**25
+    client.close()
+
+
+def test_one_connection_serves_call_after_call(controller: EvilController, client: AgentClient) -> None:
+    for _ in range(3):
+        client.claim(CLAIM)
+    assert controller.connections == 1
+
+
 def test_nobody_listening_means_try_again() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -228,6 +269,25 @@ def test_https_with_the_ca_of_the_policy_works(tmp_path: Path) -> None:
         )
         assert client.claim(CLAIM).lease.attempt == 1
         client.close()
+
+
+def test_a_certificate_for_another_name_stops_the_call_before_the_credential(tmp_path: Path) -> None:
+    with EvilController(tls=server_context(tmp_path)) as controller:
+        # The certificate is of an authority that is trusted, for 127.0.0.1.
+        url = f"https://localhost:{controller.port}"
+        client = AgentClient(
+            Endpoint(url=url, credential=CREDENTIAL, ca_file=str(tmp_path / "ca.pem")), answer_s=5
+        )
+        with pytest.raises(Unanswered, match="SSLCertVerificationError"):
+            client.claim(CLAIM)
+        assert controller.received == b""
+        client.close()
+
+
+def test_a_file_of_authorities_that_is_not_there_means_try_again() -> None:
+    client = AgentClient(Endpoint(url="https://127.0.0.1:9", credential=CREDENTIAL, ca_file="/nowhere.pem"))
+    with pytest.raises(Unanswered, match="FileNotFoundError"):
+        client.claim(CLAIM)
 
 
 @pytest.mark.parametrize("at_once", [0, len(WHOLE) - 20])
