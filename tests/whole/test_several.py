@@ -65,8 +65,8 @@ def test_P27_two_workspaces_take_turns(make_world: MakeWorld) -> None:
         "JOIN projects_project p ON p.id = w.project_id ORDER BY j.started_at, j.id"
     )
     assert len(begun) == 20
-    # However far one looks, neither is ahead by more than the places that there are. In the order of asking it
-    # would be all ten.
+    # However far one looks, neither is ahead by more than the places that there are. In the order of asking
+    # it would be all ten.
     lead = list(accumulate(1 if slug == "busy" else -1 for (slug,) in begun))
     assert max(map(abs, lead)) <= 3
     assert len({slug for (slug,) in begun[:3]}) == 2
