@@ -37,9 +37,9 @@ class Desk:
 
     An attempt takes a place before it is claimed, and its slot with it: a number whose uid is the one at that
     place of the pool. Its place is free when nothing of it runs any more, its slot when nothing of it is
-    left: the next one starts on another slot while its outputs are collected and it is cleaned up. A database
-    action needs one of the database places as well; that it is one, only the commit says, so it asks for that
-    when it is about to start.
+    left: the next one starts on another slot while it is cleaned up. A database action needs one of the
+    database places as well; that it is one, only the commit says, so it asks for that when it is about to
+    start.
     """
 
     def __init__(self, places: int, database_places: int = 0) -> None:
@@ -125,8 +125,8 @@ class Desk:
             return self._free()
 
     def _free(self) -> int:
-        # Attempts from before a restart may hold more places than the policy has now; and where collecting or
-        # cleaning up does not get on, no more than as many again start before it does.
+        # Attempts from before a restart may hold more places than the policy has now; and where cleaning up
+        # does not get on, no more than as many again start before it does.
         running = len(self._slots) - len(self._leaving)
         slots = min(2 * self._places, _MOST_SLOTS)
         return max(0, min(self._places - running, slots - len(self._slots)))
@@ -169,7 +169,7 @@ class Desk:
                 self._databases.add(slot)
 
     def leave(self, slot: int) -> None:
-        """Nothing of the attempt on this slot runs any more; collecting and cleaning up are left."""
+        """Nothing of the attempt on this slot runs any more; what is left of it is being cleaned up."""
         with self._condition:
             if slot in self._slots:
                 self._leaving.add(slot)

@@ -46,7 +46,6 @@ from jobrunner.sync.vocabulary import ExitClass, Reason, Stage
 log = structlog.get_logger()
 
 _DATABASE_PATIENCE_S: Final = 120.0
-_NOTHING_RUNS: Final = frozenset({Step.COLLECT, Step.DELIVER, Step.CLEAN_UP})
 _STEPS_WITH_CONTAINER: Final = frozenset({Step.START, Step.WAIT, Step.COLLECT})
 
 
@@ -117,8 +116,6 @@ class Procedure:
         attempt = self._tools.journal.get(job_id, number)
         if attempt is None or attempt.step in (Step.DONE, Step.ACCEPT):
             return True
-        if attempt.step in _NOTHING_RUNS:
-            self._tools.desk.leave(attempt.facts["slot"])
         try:
             if attempt.step is not Step.CLEAN_UP:
                 self._check_wanted(attempt)
@@ -329,6 +326,7 @@ class Procedure:
 
     def _clean_up(self, attempt: Attempt) -> None:
         tools = self._tools
+        tools.desk.leave(attempt.facts["slot"])
         tools.results.forget(attempt)
         if "image_id" in attempt.facts:
             tools.executor.clean_up(self._action_run(attempt))

@@ -187,12 +187,14 @@ class Agent:
         threading.Thread(target=self._procedure.stop, args=(job_id, number), daemon=True).start()
 
     def _resume(self, unfinished: list[Attempt]) -> None:
-        for attempt in unfinished:
-            if attempt.step is not Step.ACCEPT:
-                holds_database = is_database(attempt) and attempt.step not in _BEFORE_DATABASE_PLACE
-                self._desk.occupy(attempt.facts["slot"], database=holds_database)
-                log.info("resumed", job=attempt.job_id, attempt=attempt.number, step=attempt.step)
-                self._start_worker(attempt)
+        running = [attempt for attempt in unfinished if attempt.step is not Step.ACCEPT]
+        # All have what they held before the first one goes on, which may want a database place.
+        for attempt in running:
+            holds_database = is_database(attempt) and attempt.step not in _BEFORE_DATABASE_PLACE
+            self._desk.occupy(attempt.facts["slot"], database=holds_database)
+        for attempt in running:
+            log.info("resumed", job=attempt.job_id, attempt=attempt.number, step=attempt.step)
+            self._start_worker(attempt)
         intents = [attempt for attempt in unfinished if attempt.step is Step.ACCEPT]
         if intents:
             threading.Thread(target=self._claim_again, args=(intents,), daemon=True).start()

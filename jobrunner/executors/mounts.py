@@ -32,6 +32,9 @@ def is_mounted(point: Path) -> bool:
         return point.lstat().st_dev != point.parent.lstat().st_dev
     except FileNotFoundError:
         return False
+    except OSError:
+        # A file system that is broken is there all the same.
+        return True
 
 
 def mount_image(image: Path, point: Path) -> None:
@@ -89,7 +92,8 @@ def unmount(point: Path) -> None:
     while is_mounted(point):
         if _libc.umount2(os.fsencode(point), UMOUNT_NOFOLLOW) != 0:
             number = ctypes.get_errno()
-            if number != errno.EINVAL:
+            # Nothing to unmount: somebody else did it meanwhile.
+            if number != errno.EINVAL or is_mounted(point):
                 raise OSError(number, os.strerror(number), str(point))
 
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 _MOST_OTHERS = 500
 _RIGHTS = {"CORE": 0, "FSIZE": 0, "NOFILE": 128, "AS": 1 << 30}
 
-
 #: The agent answers when it has taken so many files more; up to twice as many are on their way to it.
 #: The kernel counts open files that are on their way against our limit.
 FILES_PER_ANSWER = 8

@@ -724,36 +724,6 @@ def test_who_kept_others_from_starting_for_too_long_is_tried_again_later(
     assert (after.outcome.reason, after.outcome.detail) == (Reason.INTERNAL_ERROR, "database")
 
 
-def test_a_place_is_the_next_ones_once_nothing_runs_there_and_the_slot_is_not(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (bench.work / "o/a.csv").write_text("x,n\na,1\n")
-    desk = Desk(1)
-    desk.occupy(0)
-    bench.tools = replace(bench.tools, desk=desk)
-    free: dict[str, int] = {}
-    slots: list[int | None] = []
-    wait, collect = bench.engine.wait, bench.tools.results.collect
-
-    def while_it_runs(run: ActionRun, deadline_s: float | None = None) -> Exit:
-        free["running"] = desk.free()
-        return wait(run, deadline_s)
-
-    def while_it_is_collected(*arguments: Any) -> None:
-        free["collecting"] = desk.free()
-        slots.append(desk.take_free())
-        free["with the next one"] = desk.free()
-        collect(*arguments)
-
-    monkeypatch.setattr(bench.engine, "wait", while_it_runs)
-    monkeypatch.setattr(bench.tools.results, "collect", while_it_is_collected)
-    after = bench.run(bench.attempt(Step.WAIT))
-    assert after.outcome is not None
-    assert after.outcome.reason is Reason.COMPLETED
-    assert free == {"running": 0, "collecting": 1, "with the next one": 0}
-    assert slots == [1], "its uid and folders are not given to two"
-
-
 def test_who_finds_no_room_waits_for_those_who_are_cleaned_up_and_asks_once_more(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -89,21 +89,6 @@ def test_a_database_action_takes_one_of_all_places_and_gives_it_back() -> None:
     assert (agent.free_db, agent.free_plain) == (1, 1)
 
 
-def test_the_answer_to_an_end_offers_one_ahead_but_no_database_action_beyond_its_places() -> None:
-    rows = Rows()
-    rows.ask("run_all", needs=many("a", 9), databases=frozenset({"a0", "a1", "a2", "a3"}))
-
-    def ahead(*, db: int, plain: int) -> list[str]:
-        Backend.objects.filter(pk=rows.backend.pk).update(free_db=db, free_plain=plain)
-        offers = after_events(rows.agent(), ended=True, now=rows.now, terms=rows.terms)[0]
-        return [offer.action for offer in offers]
-
-    assert ahead(db=0, plain=1) == ["a4", "a5"]
-    assert ahead(db=1, plain=2) == ["a0", "a4", "a5"]
-    assert ahead(db=0, plain=0) == ["a4"]
-    assert len(ahead(db=64, plain=64)) == 9
-
-
 def test_another_backends_jobs_are_not_offered() -> None:
     north, south = Rows("north"), Rows("south")
     north.ask("other")

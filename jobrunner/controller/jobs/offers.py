@@ -59,16 +59,11 @@ def look(
 def after_events(
     agent: Backend, *, ended: bool, now: datetime, terms: Terms
 ) -> tuple[tuple[Offer, ...], tuple[Cancel, ...]]:
-    """What the answer to events carries: cancels, and offers when a job `ended`, since its place is free.
-
-    One offer more than there are free places: the agent claims it once the next container has ended, while
-    the outputs of that job are still collected.
-    """
+    """What the answer to events carries: cancels, and offers when a job `ended`, since its place is free."""
     running = queue.runs(agent, now=now, terms=terms)
     offered: tuple[Offer, ...] = ()
     if ended and not agent.paused:
-        ready = queue.lines(agent, now=now, terms=terms)
-        offered = _offers(agent, ready, running, now, terms, ahead=1)
+        offered = _offers(agent, queue.lines(agent, now=now, terms=terms), running, now, terms)
     return offered, _cancels(running)
 
 
@@ -83,13 +78,9 @@ def _offers(
     running: Sequence[queue.Run],
     now: datetime,
     terms: Terms,
-    ahead: int = 0,
 ) -> tuple[Offer, ...]:
-    """At most 16 jobs of this backend that fit its free places, shared fairly between workspaces, in turn.
-
-    `ahead`: how many more may come, for places that are not free yet.
-    """
-    keys = queue.pick(agent, ready, running, most=MAX_OFFERS, now=now, terms=terms, ahead=ahead)
+    """At most 16 jobs of this backend that fit its free places, shared fairly between workspaces, in turn."""
+    keys = queue.pick(agent, ready, running, most=MAX_OFFERS, now=now, terms=terms)
     if not keys:
         return ()
     rows = {row[0]: row[1:] for row in _OFFERED.rows(tuple(keys))}

@@ -114,18 +114,15 @@ def pick(
     most: int,
     now: datetime,
     terms: Terms,
-    ahead: int = 0,
 ) -> list[int]:
-    """Keys of the jobs that come next and fit the backend's free places and `ahead` more, in their turn.
-
-    Database actions always fit the free database places: one that waits for such a place holds another one.
+    """Keys of the jobs that come next and fit the backend's free places, in their turn.
 
     A job whose lease ran out comes again, unless somebody wishes it to stop.
 
     Each kind is shared fairly by itself; where both together are more than the free places, the workspace
     that runs least and waited longest comes first, so that neither kind can keep the other out.
     """
-    free = min(agent.free_plain + ahead, most)
+    free = min(agent.free_plain, most)
     if free == 0:
         return []
     places = {True: min(agent.free_db, free), False: free}
