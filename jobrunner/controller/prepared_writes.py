@@ -64,7 +64,8 @@ class PreparedUpdate:
 class PreparedInsert:
     """New rows of a table: the fields of these names, a relation by its key, and defaults for all others.
 
-    A field whose default is made anew for each row must be named, since it would be made once. Safe to use from several threads.
+    A field whose default is made anew for each row must be named, since it would be made once. Safe to use
+    from several threads.
     """
 
     def __init__(self, model: type[Model], *names: str) -> None:
