@@ -11,7 +11,6 @@ from jobrunner.agent.attempt_rows import Accepted, Attempt, Step
 from jobrunner.agent.contact import Pause
 from jobrunner.agent.journal import Conflict, NotIntended
 from jobrunner.agent.loops import Shared
-from jobrunner.sync import outbox
 from jobrunner.sync.client import AgentClient, BrokenReply, Rejected, Unanswered
 from jobrunner.sync.identity import job_id as job_id_of
 from jobrunner.sync.messages import MAX_ATTEMPT, Claim, ClaimReply, Offer
@@ -123,9 +122,8 @@ def _ask_for(shared: Shared, client: AgentClient, attempt: Attempt) -> ClaimRepl
 def _all_delivered(shared: Shared, job: str) -> bool:
     """Whether the controller has heard all of a job's earlier attempts; waits a moment for the last words."""
     for _look in range(_LOOKS_AT_OUTBOX):
-        with shared.journal.transaction() as connection:
-            if outbox.waiting_for(connection, job) == 0:
-                return True
+        if shared.journal.is_told(job):
+            return True
         shared.told(urgent=True)
         if shared.stopping.wait(_LOOK_AGAIN_S):
             return False

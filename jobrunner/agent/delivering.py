@@ -86,11 +86,12 @@ def _send(shared: Shared, client: AgentClient, batch: outbox.Batch) -> bool:
         shared.complaints.broken_reply("events", broken, attempt)
         return False
     shared.contact.heard()
+    shared.take_cancels(reply.cancels)
+    shared.take_pause(reply.pause)
+    # The next job begins while this is written down.
+    shared.desk.add(reply.offers)
     sent = {event.event_id for event in batch.events}
     acknowledged = tuple(event_id for event_id in reply.acks if event_id in sent)
     with journal.transaction() as connection:
         outbox.acknowledge(connection, acknowledged)
-    shared.take_cancels(reply.cancels)
-    shared.take_pause(reply.pause)
-    shared.desk.add(reply.offers)
     return len(acknowledged) == len(sent)

@@ -289,6 +289,10 @@ class Journal:
         with self.transaction() as connection:
             outbox.refuse(connection, job_id, number)
 
+    def is_told(self, job_id: str) -> bool:
+        """Whether the controller has all events of a job that are meant for it."""
+        return outbox.waiting_for(self._connection(), job_id) == 0
+
     # --- approvals ---
 
     def highest_serial(self, project: str) -> int:
