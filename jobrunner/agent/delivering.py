@@ -86,7 +86,6 @@ def _send(shared: Shared, client: AgentClient, batch: outbox.Batch) -> bool:
         shared.complaints.broken_reply("events", broken, attempt)
         return False
     shared.contact.heard()
-    shared.take_cancels(reply.cancels)
     shared.take_pause(reply.pause)
     # The next job begins while this is written down.
     shared.desk.add(reply.offers)
@@ -94,4 +93,5 @@ def _send(shared: Shared, client: AgentClient, batch: outbox.Batch) -> bool:
     acknowledged = tuple(event_id for event_id in reply.acks if event_id in sent)
     with journal.transaction() as connection:
         outbox.acknowledge(connection, acknowledged)
+    shared.take_cancels(reply.cancels)
     return len(acknowledged) == len(sent)

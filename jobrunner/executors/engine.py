@@ -192,5 +192,12 @@ def _errors(doing: str) -> Iterator[None]:
             detail = "runtime" if "runtime specified" in said else "sandbox"
             raise SandboxRefused(detail, f"the engine would not {doing}: {said}") from error
         raise EngineError(f"could not {doing}: {said}") from error
-    except (docker.errors.DockerException, http.client.HTTPException, OSError, KeyError) as error:
+    except (
+        docker.errors.DockerException,
+        http.client.HTTPException,
+        OSError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise EngineError(f"could not {doing}: the engine gave no proper answer ({error})") from error

@@ -58,7 +58,7 @@ class LineClient(docker.APIClient):
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise requests.exceptions.ConnectionError(error) from error
-        if not answer.will_close:
+        if not answer.will_close and answer.status >= 200:
             self._keep(connection, is_read=not stream)
         if response.is_redirect:
             response.close()
@@ -95,8 +95,10 @@ class LineClient(docker.APIClient):
         if socket_path is not None:
             return _UnixConnection(socket_path, timeout)
         parts = urlsplit(self.base_url)
-        if parts.scheme != "http":
-            raise requests.exceptions.InvalidSchema("an engine is reached by a socket or by http")
+        if parts.scheme != "http" or parts.path.strip("/"):
+            raise requests.exceptions.InvalidSchema(
+                "an engine is reached by a socket or by http without a path"
+            )
         return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
 
 

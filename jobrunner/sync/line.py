@@ -19,7 +19,6 @@ from typing import Any, Final
 
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.util import parse_url
-from urllib3.util.ssl_ import create_urllib3_context
 from urllib3.util.wait import wait_for_read
 
 _CONNECT_S: Final = 10.0
@@ -72,13 +71,17 @@ class Line:
                 at_end.callback(answer.close)
                 if len(set(answer.headers.get_all("Content-Length", []))) > 1:
                     raise NoAnswer("an answer with two values of Content-Length")
+                if answer.length is None and not answer.chunked:
+                    # Whether it is whole or was cut, nobody could tell.
+                    raise NoAnswer("an answer without a length")
                 answer.reader.allow(body_s, limit * _WIRE_BYTES_PER_BYTE)
                 content = answer.read(limit + 1)
                 if len(content) > limit:
                     raise NoAnswer("an answer that is too long")
                 if answer.length:
                     raise NoAnswer("an answer that is cut")
-                if not answer.will_close:
+                # After a status of 1xx another answer to the same question follows.
+                if not answer.will_close and answer.status >= 200:
                     self._open = connection
                     # Whole and in time: the line serves the next request.
                     at_end.pop_all()
@@ -100,14 +103,14 @@ class Line:
     def _connection(self) -> http.client.HTTPConnection:
         kept, self._open = self._open, None
         if kept is not None:
-            # Something to read before anything is asked: the other side has closed it.
-            if not wait_for_read(kept.sock, 0):
+            if not _has_something(kept.sock):
                 return kept
             kept.close()
         return self._connect()
 
     def _connect(self) -> http.client.HTTPConnection:
-        host = self._url.host or ""
+        # Python adds the brackets of an address again.
+        host = (self._url.host or "").strip("[]")
         made: http.client.HTTPConnection
         if self._url.scheme == "https":
             context = _trusting(self._ca_file) if self._ca_file else _trusting_the_public()
@@ -169,13 +172,24 @@ class _Reader(io.RawIOBase):
         super().close()
 
 
+def _has_something(sock: socket.socket) -> bool:
+    """Whether there is something to read before anything is asked: then the other side has closed it."""
+    # What lies in the TLS layer was taken from the socket already.
+    pending = sock.pending() if isinstance(sock, ssl.SSLSocket) else 0
+    return bool(pending) or wait_for_read(sock, 0)
+
+
 @cache
 def _trusting_the_public() -> ssl.SSLContext:
     return _trusting(DEFAULT_CA_BUNDLE_PATH)
 
 
 def _trusting(ca_file: str) -> ssl.SSLContext:
-    # TLS 1.2 or newer, and a certificate of these authorities for this very name.
-    context = create_urllib3_context()
+    # It asks for a certificate of these authorities for this very name, and looks at no variable of the
+    # environment.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.hostname_checks_common_name = False
+    context.options |= ssl.OP_NO_COMPRESSION
     context.load_verify_locations(ca_file)
     return context

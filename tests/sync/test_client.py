@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import ssl
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -98,6 +99,8 @@ NO_ANSWERS: dict[str, Reply] = {
     "nothing at all": replies.raw(b""),
     "not http": replies.raw(b"SSH-2.0-OpenSSH_9.2\r\n"),
     "half a head": replies.raw(b"HTTP/1.1 200 OK\r\nContent-Ty"),
+    "a head that is cut after its type": replies.raw(WHOLE.partition(b"Content-Length")[0] + b"Content-Len"),
+    "no length": replies.raw(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + GOOD_BODY),
     "a header of 70 KiB": replies.answer(GOOD, headers={"X": "x" * 70_000}),
     "1,000 headers": replies.answer(GOOD, headers={f"X{number}": "x" for number in range(1000)}),
     "too long": replies.answer(GOOD_BODY + b" " * MAX_REPLY_BYTES),
@@ -250,6 +253,43 @@ def test_one_connection_serves_call_after_call(controller: EvilController, clien
     assert controller.connections == 1
 
 
+def test_what_follows_an_interim_answer_is_no_answer_to_the_next_question(
+    controller: EvilController, client: AgentClient
+) -> None:
+    def hint(line: Line, _request: Request) -> bool:
+        line.send(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+        return True
+
+    with pytest.raises(Unanswered):
+        claim(controller, client, hint)
+    assert client.claim(CLAIM).lease.attempt == 1
+    assert controller.connections == 2
+
+
+def test_a_controller_by_its_ipv6_address_is_reached() -> None:
+    try:
+        listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+
+    def answer_one() -> None:
+        caller, _address = listener.accept()
+        with caller:
+            asked = b""
+            while not asked.endswith(b"}"):
+                asked += caller.recv(65536)
+            caller.sendall(WHOLE)
+
+    with listener:
+        thread = threading.Thread(target=answer_one)
+        thread.start()
+        url = f"http://[::1]:{listener.getsockname()[1]}"
+        client = AgentClient(Endpoint(url=url, credential=CREDENTIAL), answer_s=5)
+        assert client.claim(CLAIM).lease.attempt == 1
+        client.close()
+        thread.join()
+
+
 def test_nobody_listening_means_try_again() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -324,6 +364,18 @@ def test_the_environment_cannot_add_a_trusted_certificate(
             client.claim(CLAIM)
         assert controller.received == b""
         client.close()
+
+
+def test_no_keys_of_a_session_are_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = tmp_path / "keys"
+    monkeypatch.setenv("SSLKEYLOGFILE", str(keys))
+    with EvilController(tls=server_context(tmp_path)) as controller:
+        client = AgentClient(
+            Endpoint(url=controller.url, credential=CREDENTIAL, ca_file=str(tmp_path / "ca.pem")), answer_s=5
+        )
+        assert client.claim(CLAIM).lease.attempt == 1
+        client.close()
+    assert not keys.exists() or keys.read_bytes() == b""
 
 
 def test_tls_1_1_is_refused(tmp_path: Path) -> None:
