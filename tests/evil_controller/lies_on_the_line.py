@@ -102,7 +102,7 @@ LINES: Final[tuple[Lie, ...]] = (
         "cut-head",
         "a head without an end",
         _raw(lambda good: http_answer(200, good)[:30]),
-        "status 200 and no JSON",
+        "an answer without a length",
     ),
     _line("nothing", "the connection closed without a word", _raw(lambda _: b""), _NO_ANSWER),
     _line(
