@@ -58,8 +58,9 @@ class LineClient(docker.APIClient):
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise requests.exceptions.ConnectionError(error) from error
-        if not answer.will_close and answer.status >= 200:
-            self._keep(connection, is_read=not stream)
+        if not answer.will_close:
+            # After a status of 1xx another answer to the same call follows.
+            self._let_go(connection, is_done=not stream and answer.status >= 200)
         if response.is_redirect:
             response.close()
             raise requests.exceptions.TooManyRedirects("a redirect, which is not followed")
@@ -71,8 +72,8 @@ class LineClient(docker.APIClient):
             self._idle.pop().close()
         super().close()
 
-    def _keep(self, connection: http.client.HTTPConnection, *, is_read: bool) -> None:
-        if is_read and len(self._idle) < _IDLE:
+    def _let_go(self, connection: http.client.HTTPConnection, *, is_done: bool) -> None:
+        if is_done and len(self._idle) < _IDLE:
             self._idle.append(connection)
         else:
             # Whoever still reads an answer from it has the file, and closes that.

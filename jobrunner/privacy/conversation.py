@@ -101,9 +101,10 @@ class Conversation:
             finally:
                 if fd is not None:
                     os.close(fd)
-            files += fd is not None
-            if fd is not None and files % FILES_PER_ANSWER == 0:
-                frames.send(connection, {})
+            if fd is not None:
+                files += 1
+                if files % FILES_PER_ANSWER == 0:
+                    frames.send(connection, {})
 
     def keep_going(self) -> None:
         """Raise OutputsRefused when the time for collecting is over, or what `still_wanted` raises."""

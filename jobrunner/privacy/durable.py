@@ -71,7 +71,7 @@ def link_new(source: str, path: str) -> None:
     except FileExistsError:
         if os.path.samestat(os.lstat(source), os.lstat(path)):
             return  # rename would do nothing, and leave the temporary name
-    temporary = Path(f"{path.rpartition('/')[0]}/{_temporary_name()}")
+    temporary = temporary_beside(Path(path))
     os.link(source, temporary, follow_symlinks=False)
     try:
         temporary.rename(path)
@@ -82,7 +82,7 @@ def link_new(source: str, path: str) -> None:
 
 def temporary_beside(path: Path) -> Path:
     """A name in the same folder that no output can have been given by accident."""
-    return path.with_name(_temporary_name())
+    return path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
 
 
 def make_folders(path: Path, mode: int = 0o755) -> None:
@@ -95,7 +95,3 @@ def make_folders(path: Path, mode: int = 0o755) -> None:
     except FileExistsError:
         return
     sync_file(path.parent)
-
-
-def _temporary_name() -> str:
-    return f"{TEMPORARY}{secrets.token_hex(8)}"

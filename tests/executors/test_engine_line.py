@@ -105,6 +105,16 @@ def test_a_line_that_the_engine_closed_is_not_used_again(engine: Script, client:
     assert engine.lines == 2
 
 
+def test_what_follows_an_interim_answer_is_no_answer_to_the_next_call(
+    engine: Script, client: LineClient
+) -> None:
+    engine.answers = [b"HTTP/1.1 102 Processing\r\n\r\n", answer(b'{"Id": "two"}')]
+    with contextlib.suppress(Exception):
+        client.inspect_container("one")
+    assert client.inspect_container("two")["Id"] == "two"
+    assert engine.lines == 2
+
+
 def test_a_redirect_is_not_followed(engine: Script, client: LineClient) -> None:
     engine.answers = [answer(b"", "301 Moved Permanently", more="Location: /v1.41/elsewhere\r\n")]
     with pytest.raises(requests.exceptions.TooManyRedirects):
