@@ -17,6 +17,9 @@ MS_REMOUNT: Final = 32
 MS_BIND: Final = 4096
 UMOUNT_NOFOLLOW: Final = 8
 
+# No mount there, no such path, or no right to unmount anything.
+_NOTHING_TO_UNMOUNT: Final = frozenset({errno.EINVAL, errno.ENOENT, errno.EPERM})
+
 _LOOP_CTL_GET_FREE: Final = 0x4C82
 _LOOP_CONFIGURE: Final = 0x4C0A  # since Linux 5.8
 _LO_FLAGS_AUTOCLEAR: Final = 4
@@ -89,12 +92,12 @@ def remount_read_only(point: Path) -> None:
 
 def unmount(point: Path) -> None:
     """Unmount every layer at `point`; nothing happens where nothing is mounted. Raises OSError."""
-    while is_mounted(point):
-        if _libc.umount2(os.fsencode(point), UMOUNT_NOFOLLOW) != 0:
-            number = ctypes.get_errno()
-            # Nothing to unmount: somebody else did it meanwhile.
-            if number != errno.EINVAL or is_mounted(point):
-                raise OSError(number, os.strerror(number), str(point))
+    # Not only where `is_mounted` says so: it cannot see what is of the file system around.
+    while _libc.umount2(os.fsencode(point), UMOUNT_NOFOLLOW) == 0:
+        pass
+    number = ctypes.get_errno()
+    if number not in _NOTHING_TO_UNMOUNT or is_mounted(point):
+        raise OSError(number, os.strerror(number), str(point))
 
 
 def is_attached(image: Path) -> bool:

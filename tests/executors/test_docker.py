@@ -315,3 +315,14 @@ def test_disks_that_could_fill_the_host_are_refused(
 def test_a_work_folder_that_cannot_be_mounted_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SandboxRefused):
         DockerExecutor(tmp_path / "a,b")
+
+
+def test_a_mount_of_the_file_system_around_is_unmounted_too(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    mounts._mount(str(here), there, "none", mounts.MS_BIND, "")
+    mounts.unmount(there)
+    assert str(there) not in {mount.point for mount in mountinfo.mounts()}
+    for nothing in (there, tmp_path / "nowhere"):
+        mounts.unmount(nothing)
