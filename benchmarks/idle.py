@@ -28,9 +28,9 @@ def idle_cpu_percent() -> Measurement:
     )
 
 
-def idle_rss_mib() -> Measurement:
+def idle_memory_mb() -> Measurement:
     """Memory of the agent and its processes after a job; what they share is counted once (PSS)."""
-    return Measurement("idle_rss_mib", "idle agent, memory", _measured()[1], [], "under 60 MiB", "MiB")
+    return Measurement("idle_memory_mb", "idle agent, memory", _measured()[1], [], "under 60 MB", "MB")
 
 
 @cache
@@ -41,7 +41,9 @@ def _measured() -> tuple[list[float], list[float]]:
             began, before = time.monotonic(), _processor_s(processes)
             time.sleep(_WATCH_S)
             shares.append(100 * (_processor_s(processes) - before) / (time.monotonic() - began))
-            sizes.append(sum(process.memory_full_info().pss for process in processes) / 2**20)
+            sizes.append(sum(process.memory_full_info().pss for process in processes) / 1e6)
+        resident = ", ".join(f"{process.memory_info().rss / 1e6:.1f}" for process in processes)
+        print(f"  resident, shared pages in full, agent first: {resident} MB")
         return shares, sizes
 
 
@@ -50,7 +52,9 @@ def _idle_agent() -> Iterator[list[psutil.Process]]:
     with site(_STUDY, "a") as (world, _study, _engine, _image):
         agent = psutil.Process(world.agent_pid)
         time.sleep(_SETTLE_S)
-        yield [agent, *agent.children(recursive=True)]
+        # Of a process that has ended only its number is left until the next job.
+        children = agent.children(recursive=True)
+        yield [agent, *(child for child in children if child.status() != psutil.STATUS_ZOMBIE)]
 
 
 def _processor_s(processes: list[psutil.Process]) -> float:

@@ -3,17 +3,15 @@
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
+from jobrunner.cli.agent_run import POLICY, run_agent
 from jobrunner.cli.attest import attest
 from jobrunner.cli.errors import Stop
 
 app = typer.Typer(help="The agent inside a data centre (for its admins).", no_args_is_help=True)
-
-POLICY: Final = Path("/etc/jobrunner/agent.toml")
-"""Where the service reads its policy from, so that a site with one agent need not name the file."""
 
 PolicyFile = Annotated[
     Path, typer.Argument(metavar="POLICY", help="The site's policy file, as `agent init` wrote it.")
@@ -96,18 +94,7 @@ def run(policy: PolicyFile = POLICY) -> None:
 
     `agent drain` or TERM lets running jobs finish, `agent abort` or a second TERM ends them.
     """
-    # structlog brings rich along where it is: 4 MiB of which a log of JSON lines has no use.
-    sys.modules["rich"] = None  # type: ignore[assignment]
-
-    from jobrunner.agent.journal import JournalProblem
-    from jobrunner.agent.policy import PolicyProblem
-    from jobrunner.agent.service import AlreadyRunning, serve
-
-    try:
-        status = serve(policy)
-    except (PolicyProblem, JournalProblem, AlreadyRunning) as error:
-        raise Stop(f"the agent does not start: {error}") from error
-    raise typer.Exit(status)
+    raise typer.Exit(run_agent(policy))
 
 
 app.command()(attest)

@@ -1,14 +1,11 @@
 """The commands of `jobrunner`. Each imports what it needs when it runs, so that none waits for another."""
 
-import sys
 from collections.abc import Callable
 from typing import Annotated, Final
 
 import typer
 
 from jobrunner import __version__
-from jobrunner.cli.errors import Stop
-from jobrunner.cli.printable import printable_lines
 
 app = typer.Typer(
     name="jobrunner",
@@ -138,10 +135,6 @@ def _attach(words: list[str]) -> None:
 
 
 def main(words: list[str]) -> None:
-    """Run the command that `words` name."""
+    """Run the command that `words` name. Raises Stop."""
     _attach(words)
-    try:
-        app(words)
-    except Stop as stop:
-        print(f"jobrunner: {printable_lines(str(stop))}", file=sys.stderr)
-        sys.exit(stop.status)
+    app(words)

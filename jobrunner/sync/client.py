@@ -4,11 +4,10 @@ The layer above retries, with a budget per call. Anything that is not a well-for
 (a proxy's page, a redirect, a cut body) means "try again later", never an answer (threats.md section 7, P05).
 """
 
+import re
 from dataclasses import dataclass
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
-
-from urllib3.util import parse_url
 
 from jobrunner.sync import messages
 from jobrunner.sync.line import Line, NoAnswer
@@ -34,6 +33,9 @@ from jobrunner.sync.messages import (
 from jobrunner.sync.vocabulary import ErrorCode
 
 _ANSWER_S: Final = 30.0
+# Printable ASCII without a backslash; and names, or addresses without a zone, as parsed from it.
+_ADDRESS: Final = re.compile(r"[!-\[\]-~]+")
+_HOST: Final = re.compile(r"[a-z0-9.-]+|[0-9a-f:.]*:[0-9a-f:.]*")
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 R = TypeVar("R", bound=Message)
@@ -68,9 +70,11 @@ def check_address(url: str, *, allow_loopback_http: bool) -> str:
     """The address without a trailing slash; raises InsecureController unless https or allowed loopback."""
     try:
         parts = urlsplit(url)
-        whole = bool(parts.hostname) and parts.port != 0 and bool(parse_url(url).host)
+        whole = bool(_HOST.fullmatch(parts.hostname or "")) and parts.port != 0
     except ValueError:
         whole = False
+    # The parser drops some signs and lets others pass.
+    whole = whole and bool(_ADDRESS.fullmatch(url))
     if not whole or "@" in parts.netloc or parts.query or parts.fragment:
         raise InsecureController("The controller's address must be just https://host[:port]/path.")
     if parts.scheme == "https":

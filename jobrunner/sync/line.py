@@ -8,6 +8,7 @@ let one answer last for days, and an answer's framing may be of any length (thre
 
 import http.client
 import io
+import selectors
 import socket
 import ssl
 import time
@@ -16,10 +17,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
+from urllib.parse import urlsplit
 
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
-from urllib3.util import parse_url
-from urllib3.util.wait import wait_for_read
+import certifi
 
 _CONNECT_S: Final = 10.0
 _HEAD_BYTES: Final = 256 * 1024
@@ -49,7 +49,7 @@ class Line:
     """
 
     def __init__(self, url: str, ca_file: str | None) -> None:
-        self._url = parse_url(url)
+        self._url = urlsplit(url)
         self._ca_file = ca_file
         self._open: http.client.HTTPConnection | None = None
 
@@ -66,7 +66,7 @@ class Line:
                 connection = self._connection()
                 at_end.callback(connection.close)
                 connection.sock.settimeout(head_s)
-                connection.request("POST", f"{self._url.path or ''}{path}", body, dict(headers))
+                connection.request("POST", f"{self._url.path}{path}", body, dict(headers))
                 answer: Any = connection.getresponse()
                 at_end.callback(answer.close)
                 if len(set(answer.headers.get_all("Content-Length", []))) > 1:
@@ -109,8 +109,7 @@ class Line:
         return self._connect()
 
     def _connect(self) -> http.client.HTTPConnection:
-        # Python adds the brackets of an address again.
-        host = (self._url.host or "").strip("[]")
+        host = self._url.hostname or ""
         made: http.client.HTTPConnection
         if self._url.scheme == "https":
             context = _trusting(self._ca_file) if self._ca_file else _trusting_the_public()
@@ -176,12 +175,16 @@ def _has_something(sock: socket.socket) -> bool:
     """Whether there is something to read before anything is asked: then the other side has closed it."""
     # What lies in the TLS layer was taken from the socket already.
     pending = sock.pending() if isinstance(sock, ssl.SSLSocket) else 0
-    return bool(pending) or wait_for_read(sock, 0)
+    if pending:
+        return True
+    with selectors.PollSelector() as selector:
+        selector.register(sock, selectors.EVENT_READ)
+        return bool(selector.select(0))
 
 
 @cache
 def _trusting_the_public() -> ssl.SSLContext:
-    return _trusting(DEFAULT_CA_BUNDLE_PATH)
+    return _trusting(certifi.where())
 
 
 def _trusting(ca_file: str) -> ssl.SSLContext:

@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import requests
 
-from jobrunner.executors.base import EngineError
+from jobrunner.executors.base import EngineError, SandboxRefused
 from jobrunner.executors.engine import Engine
-from jobrunner.executors.engine_line import LineClient
+from jobrunner.executors.engine_line import EngineLine, LineBroken
 
 pytestmark = pytest.mark.http
 
@@ -29,7 +28,7 @@ class Script:
     """A server on a socket of its own that gives each request the next answer and then stays or goes."""
 
     def __init__(self, path: str) -> None:
-        self.url = f"http+unix://{path}"
+        self.url = f"unix://{path}"
         self.lines = 0
         self.requests: list[bytes] = []
         self.answers: list[bytes] = []
@@ -84,62 +83,62 @@ def engine() -> Iterator[Script]:
 
 
 @pytest.fixture
-def client(engine: Script) -> Iterator[LineClient]:
-    made = LineClient(engine.url, timeout=2)
+def client(engine: Script) -> Iterator[EngineLine]:
+    made = EngineLine(engine.url, timeout=2)
     yield made
     made.close()
 
 
-def test_one_line_serves_call_after_call(engine: Script, client: LineClient) -> None:
+def test_one_line_serves_call_after_call(engine: Script, client: EngineLine) -> None:
     engine.answers = [answer(b'{"Id": "one"}'), answer(b'{"Id": "two"}')]
-    assert client.inspect_container("one")["Id"] == "one"
-    assert client.inspect_container("two")["Id"] == "two"
+    assert client.ask("GET", "/containers/one/json")["Id"] == "one"
+    assert client.ask("GET", "/containers/two/json")["Id"] == "two"
     assert engine.lines == 1
 
 
-def test_a_line_that_the_engine_closed_is_not_used_again(engine: Script, client: LineClient) -> None:
+def test_a_line_that_the_engine_closed_is_not_used_again(engine: Script, client: EngineLine) -> None:
     engine.answers = [answer(b'{"Id": "one"}'), answer(b'{"Id": "two"}')]
     engine.closes = True
-    client.inspect_container("one")
-    assert client.inspect_container("two")["Id"] == "two"
+    client.ask("GET", "/containers/one/json")
+    assert client.ask("GET", "/containers/two/json")["Id"] == "two"
     assert engine.lines == 2
 
 
 def test_what_follows_an_interim_answer_is_no_answer_to_the_next_call(
-    engine: Script, client: LineClient
+    engine: Script, client: EngineLine
 ) -> None:
     engine.answers = [b"HTTP/1.1 102 Processing\r\n\r\n", answer(b'{"Id": "two"}')]
     with contextlib.suppress(Exception):
-        client.inspect_container("one")
-    assert client.inspect_container("two")["Id"] == "two"
+        client.ask("GET", "/containers/one/json")
+    assert client.ask("GET", "/containers/two/json")["Id"] == "two"
     assert engine.lines == 2
 
 
-def test_a_redirect_is_not_followed(engine: Script, client: LineClient) -> None:
+def test_a_redirect_is_not_followed(engine: Script, client: EngineLine) -> None:
     engine.answers = [answer(b"", "301 Moved Permanently", more="Location: /v1.41/elsewhere\r\n")]
-    with pytest.raises(requests.exceptions.TooManyRedirects):
-        client.start("one")
+    with pytest.raises(ValueError, match="not followed"):
+        client.ask("POST", "/containers/one/start")
     assert not any(b"elsewhere" in request for request in engine.requests)
 
 
-def test_an_answer_that_is_cut_is_none_and_ends_its_line(engine: Script, client: LineClient) -> None:
+def test_an_answer_that_is_cut_is_none_and_ends_its_line(engine: Script, client: EngineLine) -> None:
     # Whole JSON: only the length tells that there was to be more.
     engine.answers = [answer(b'{"Id": "one"}', length=100), answer(b'{"Id": "two"}')]
     engine.closes = True
-    with pytest.raises(requests.exceptions.ConnectionError):
-        client.inspect_container("one")
-    assert client.inspect_container("two")["Id"] == "two"
+    with pytest.raises(LineBroken):
+        client.ask("GET", "/containers/one/json")
+    assert client.ask("GET", "/containers/two/json")["Id"] == "two"
 
 
 def test_an_engine_that_says_nothing_is_left_at_the_deadline(engine: Script) -> None:
-    client = LineClient(engine.url, timeout=1)
+    client = EngineLine(engine.url, timeout=1)
     began = time.monotonic()
-    with pytest.raises(requests.exceptions.ConnectionError):
-        client.inspect_container("one")
+    with pytest.raises(LineBroken):
+        client.ask("GET", "/containers/one/json")
     assert 0.9 < time.monotonic() - began < 3
     # What comes late on that line is no answer to the next call.
     engine.answers = [answer(b'{"Id": "two"}')]
-    assert client.inspect_container("two")["Id"] == "two"
+    assert client.ask("GET", "/containers/two/json")["Id"] == "two"
     assert engine.lines == 2
     client.close()
 
@@ -149,18 +148,66 @@ def test_nothing_of_the_environment_or_of_the_engine_goes_along(
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("all_proxy", "http://127.0.0.1:9")
-    client = LineClient(engine.url, timeout=2)
+    client = EngineLine(engine.url, timeout=2)
     engine.answers = [answer(b"{}", more="Set-Cookie: mark=canary\r\n"), answer(b"{}")]
-    client.inspect_container("one")
-    client.inspect_container("two")
+    client.ask("GET", "/containers/one/json")
+    client.ask("GET", "/containers/two/json")
     names = {line.partition(b":")[0] for request in engine.requests for line in request.split(b"\r\n")[1:-2]}
     assert names == {b"Host", b"Accept-Encoding"}
     client.close()
 
 
-def test_https_is_no_way_to_an_engine() -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://127.0.0.1:9",
+        "http://127.0.0.1:9/path",
+        "tcp://127.0.0.1:9",
+        "unix://",
+        "unix://host/path",
+        "/a",
+    ],
+)
+def test_other_ways_to_an_engine_are_refused(url: str) -> None:
     with pytest.raises(EngineError, match="a socket or by http"):
-        Engine("https://127.0.0.1:9")
+        Engine(url)
+
+
+@pytest.mark.parametrize("said", [b'{"ApiVersion": "1/../x"}', b'{"ApiVersion": 1.41}', b"{}", b"[]", b"x"])
+def test_an_engine_that_does_not_say_its_version_is_none(
+    engine: Script, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    monkeypatch.setattr(f"{__name__}.VERSION", said)
+    with pytest.raises(EngineError, match="no proper answer"):
+        Engine(engine.url)
+
+
+@pytest.mark.parametrize("status", ["102 Processing", "400 Bad Request", "500 Internal Server Error"])
+@pytest.mark.parametrize("body", [b'{"message": "it is so"}', b"it is so"])
+def test_an_error_is_told_in_the_words_of_the_engine(engine: Script, status: str, body: bytes) -> None:
+    client = Engine(engine.url)
+    engine.answers = [answer(body, status)]
+    wanted = "102" if status.startswith("102") else ": it is so$"
+    with pytest.raises((EngineError, SandboxRefused), match=wanted):
+        client.inspect("one")
+    client.close()
+
+
+@pytest.mark.parametrize("body", [b"[]", b"1", b'"Id"', b"{", b"\xff"])
+def test_an_answer_of_another_kind_is_an_engine_error(engine: Script, body: bytes) -> None:
+    client = Engine(engine.url)
+    engine.answers = [answer(body)]
+    with pytest.raises(EngineError, match="no proper answer"):
+        client.inspect("one")
+    client.close()
+
+
+def test_a_name_is_one_part_of_a_path(engine: Script) -> None:
+    client = Engine(engine.url)
+    engine.answers = [answer(b"{}")]
+    client.inspect("../images/x?all=1")
+    assert engine.requests[-1].startswith(b"GET /v1.41/containers/..%2Fimages%2Fx%3Fall%3D1/json HTTP/1.1")
+    client.close()
 
 
 def test_a_log_that_is_shorter_than_it_says_is_no_log(engine: Script) -> None:
