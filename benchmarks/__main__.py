@@ -1,5 +1,6 @@
 """`python -m benchmarks [NAME ...]`: run benchmarks, print them as ratios, keep benchmarks/latest.json."""
 
+import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -34,15 +35,18 @@ BENCHMARKS: Final[dict[str, Callable[[], Measurement]]] = {
 }
 
 
-def main(names: list[str]) -> int:
+def main(words: list[str]) -> int:
     """Run the named benchmarks, or all."""
-    unknown = [name for name in names if name not in BENCHMARKS]
-    if unknown:
-        print(
-            f"There is no benchmark {', '.join(unknown)}. Known are: {', '.join(BENCHMARKS)}.",
-            file=sys.stderr,
-        )
-        return 2
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measures against the floor on this machine, prints medians and ratios, and writes "
+        "benchmarks/latest.json. All of them take about twelve minutes; nothing else should run meanwhile.",
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}; else all")
+    names = parser.parse_args(words).names
+    for name in names:
+        if name not in BENCHMARKS:
+            parser.error(f"there is no benchmark {name}; --help names those that there are")
     measurements = []
     for name in names or BENCHMARKS:
         print(f"{name} ...", flush=True)
