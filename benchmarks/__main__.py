@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.check import check_10, check_200, check_1000, check_cold, check_corpus
-from benchmarks.idle import idle_cpu_percent, idle_memory_mb
+from benchmarks.idle import idle_cpu_percent, idle_rss_mib
 from benchmarks.jobs import chain10, independent20, request_to_start
 from benchmarks.measure import Measurement, keep, table
 from benchmarks.outputs import input_1gib, output_1gib, outputs_1000
@@ -26,7 +26,7 @@ BENCHMARKS: Final[dict[str, Callable[[], Measurement]]] = {
     "schedule_5k": schedule_5k,
     "viewers_500": viewers_500,
     "idle_cpu_percent": idle_cpu_percent,
-    "idle_memory_mb": idle_memory_mb,
+    "idle_rss_mib": idle_rss_mib,
     "check_10": check_10,
     "check_200": check_200,
     "check_1000": check_1000,

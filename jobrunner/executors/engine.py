@@ -12,6 +12,11 @@ from jobrunner.executors.base import EngineError, Found, SandboxRefused
 from jobrunner.executors.engine_line import EngineLine, LineBroken, Refused, part
 
 _DEADLINE_S: Final = 120
+# What its answers cause here where they are not what they should be.
+_IMPROPER: Final = (
+    HTTPException, OSError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError,
+    ValueError,
+)  # fmt: skip
 _BAD_REQUEST: Final = 400
 _NOT_FOUND: Final = 404
 _CONFLICT: Final = 409
@@ -48,8 +53,8 @@ class Engine:
         """Versions of the engine and of the parts that it runs containers with, in one line."""
         with _errors("ask for its version"):
             told = self._line.ask("GET", "/version")
-            parts = [(part["Name"], part["Version"]) for part in told.get("Components") or []]
-        return " ".join(f"{name}={version}" for name, version in sorted(parts)) or str(told["Version"])
+            parts = sorted((one["Name"], one["Version"]) for one in told.get("Components") or [])
+            return " ".join(f"{name}={version}" for name, version in parts) or str(told["Version"])
 
     def image(self, image_id: str) -> Mapping[str, Any] | None:
         """What the engine says of an image; None when there is none of this id."""
@@ -137,16 +142,16 @@ class Engine:
         with _errors("list the containers"):
             wanted = json.dumps({"label": [f"jobrunner.agent={agent_id}"]})
             listed = self._line.ask_for_list("/containers/json", {"all": "1", "filters": wanted})
-        return [
-            Found(
-                name=entry["Names"][0].removeprefix("/"),
-                job_id=entry["Labels"].get("jobrunner.job", ""),
-                attempt=int(entry["Labels"].get("jobrunner.attempt", "0")),
-                running=entry["State"] in ("running", "paused", "restarting"),
-            )
-            for entry in listed
-            if entry["Labels"].get("jobrunner.agent") == agent_id
-        ]
+            return [
+                Found(
+                    name=entry["Names"][0].removeprefix("/"),
+                    job_id=entry["Labels"].get("jobrunner.job", ""),
+                    attempt=int(entry["Labels"].get("jobrunner.attempt", "0")),
+                    running=entry["State"] in ("running", "paused", "restarting"),
+                )
+                for entry in listed
+                if entry["Labels"].get("jobrunner.agent") == agent_id
+            ]
 
     def _found(self, path: str) -> dict[str, Any] | None:
         with _if_there():
@@ -198,5 +203,5 @@ def _errors(doing: str) -> Iterator[None]:
             detail = "runtime" if "runtime specified" in str(error) else "sandbox"
             raise SandboxRefused(detail, f"the engine would not {doing}: {error}") from error
         raise EngineError(f"could not {doing}: {error}") from error
-    except (HTTPException, OSError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except _IMPROPER as error:
         raise EngineError(f"could not {doing}: the engine gave no proper answer ({error})") from error

@@ -12,11 +12,14 @@ import selectors
 import socket
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 _SOCKET: Final = "unix:///var/run/docker.sock"
+_SOCKET_ADDRESS: Final = re.compile(r"unix://(/[^?#\s]*[^?#\s/])")
+# What DOCKER_HOST calls tcp is HTTP.
+_HTTP_ADDRESS: Final = re.compile(r"(?:tcp|http)://(?:([A-Za-z0-9.-]+)|\[([0-9A-Fa-f:.]+)\]):([0-9]{1,5})/?")
 _VERSION: Final = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}")
 _IDLE: Final = 256
 _SAID_CHARACTERS: Final = 1000
@@ -27,7 +30,7 @@ class LineBroken(OSError):
 
 
 class Refused(Exception):
-    """The engine answered with an HTTP status that is an error; the text is what it said, cut."""
+    """The engine answered with an HTTP status of 400 or more; the text is its message, cut."""
 
     def __init__(self, status: int, said: str) -> None:
         super().__init__(said)
@@ -35,21 +38,15 @@ class Refused(Exception):
 
 
 class EngineLine:
-    """Lines to one engine, `unix:///path` or `http://host:port`; safe to use from several threads.
+    """Lines to one engine, `unix:///path` or `tcp://host:port`; safe to use from several threads.
 
-    No socket operation takes longer than `timeout` seconds. Raises ValueError for another kind of address and
-    for an answer that is none of an engine, LineBroken, and Refused.
+    No socket operation takes longer than `timeout` seconds. Raises ValueError for another kind of address,
+    LineBroken, Refused, and ValueError, OverflowError or RecursionError for an answer that is none of an
+    engine.
     """
 
     def __init__(self, url: str | None, *, timeout: float) -> None:
-        parts = urlsplit(url or _SOCKET)
-        if parts.scheme == "unix" and parts.path and not parts.netloc:
-            self._path: str | None = parts.path
-        elif parts.scheme == "http" and parts.hostname and not parts.path.strip("/"):
-            self._path = None
-        else:
-            raise ValueError("an engine is reached by a socket or by http without a path")
-        self._host, self._port = parts.hostname or "", parts.port
+        self._place = _place(url or _SOCKET)
         self._timeout = timeout
         # Lines that are open and on which nothing is asked.
         self._idle: deque[http.client.HTTPConnection] = deque()
@@ -89,7 +86,8 @@ class EngineLine:
         """The answer to one call, whose body the caller reads."""
         connection, answer = self._send("GET", path, query, None, None)
         try:
-            _check(answer)
+            if answer.status != http.client.OK:
+                _check(answer.status, answer.read())
             yield answer
         finally:
             answer.close()
@@ -109,18 +107,21 @@ class EngineLine:
         timeout: float | None,
     ) -> Any:
         connection, answer = self._send(method, path, query, body, timeout)
-        try:
-            content = answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            connection.close()
-            raise LineBroken(str(error)) from error
-        # After a status of 1xx another answer to the same call follows.
-        if answer.will_close or answer.status < 200 or len(self._idle) >= _IDLE:
-            connection.close()
-        else:
-            self._idle.append(connection)
-        _check(answer, content)
-        return json.loads(content) if content else {}
+        with ExitStack() as at_end:
+            at_end.callback(connection.close)
+            try:
+                content = answer.read()
+            except (OSError, http.client.HTTPException) as error:
+                raise LineBroken(str(error)) from error
+            # After a status of 1xx another answer to the same call follows.
+            if not answer.will_close and answer.status >= 200 and len(self._idle) < _IDLE:
+                self._idle.append(connection)
+                at_end.pop_all()
+        # The second is what a start or a stop answers where there is nothing to do.
+        if method != "GET" and answer.status in (http.client.NO_CONTENT, http.client.NOT_MODIFIED):
+            return {}
+        _check(answer.status, content)
+        return json.loads(content)
 
     def _send(
         self,
@@ -154,9 +155,9 @@ class EngineLine:
             connection.close()
 
     def _new_line(self, timeout: float) -> http.client.HTTPConnection:
-        if self._path is not None:
-            return _UnixConnection(self._path, timeout)
-        return http.client.HTTPConnection(self._host, self._port, timeout=timeout)
+        if isinstance(self._place, str):
+            return _UnixConnection(self._place, timeout)
+        return http.client.HTTPConnection(*self._place, timeout=timeout)
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -170,6 +171,16 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
+def _place(url: str) -> str | tuple[str, int]:
+    """Path of a socket, or host and port."""
+    if local := _SOCKET_ADDRESS.fullmatch(url):
+        return local[1]
+    if over_a_network := _HTTP_ADDRESS.fullmatch(url):
+        name, address, port = over_a_network.groups()
+        return name or address, int(port)
+    raise ValueError("the address of an engine is unix:///path or tcp://host:port")
+
+
 def part(name: str) -> str:
     """A name or id as one part of a path."""
     return quote(name, safe=":")
@@ -181,18 +192,19 @@ def _has_something(sock: socket.socket) -> bool:
         return bool(selector.select(0))
 
 
-def _check(answer: http.client.HTTPResponse, content: bytes | None = None) -> None:
-    # 304 is what a start or a stop answers where there is nothing to do.
-    if 200 <= answer.status < 300 or answer.status == http.client.NOT_MODIFIED:
+def _check(status: int, content: bytes) -> None:
+    if 200 <= status < 300:
         return
-    if answer.status < 400:
-        raise ValueError(f"it answers with the status {answer.status}, which is not followed")
-    raise Refused(answer.status, _said(answer.read() if content is None else content))
+    message = _message(content) if status >= 400 else None
+    if message is None:
+        # It is somebody else on the way, who does not know this path or this caller.
+        raise ValueError(f"status {status} without a message of an engine")
+    raise Refused(status, message[:_SAID_CHARACTERS])
 
 
-def _said(content: bytes) -> str:
+def _message(content: bytes) -> str | None:
     try:
-        said = json.loads(content)["message"]
-    except (ValueError, LookupError, TypeError):
-        said = content.decode("utf-8", "replace")
-    return str(said)[:_SAID_CHARACTERS]
+        message = json.loads(content)["message"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return message if isinstance(message, str) else None

@@ -33,9 +33,11 @@ from jobrunner.sync.messages import (
 from jobrunner.sync.vocabulary import ErrorCode
 
 _ANSWER_S: Final = 30.0
-# Printable ASCII without a backslash; and names, or addresses without a zone, as parsed from it.
-_ADDRESS: Final = re.compile(r"[!-\[\]-~]+")
-_HOST: Final = re.compile(r"[a-z0-9.-]+|[0-9a-f:.]*:[0-9a-f:.]*")
+# Printable ASCII without what begins a query or a fragment and without a backslash; a parser drops some other
+# signs and lets some pass. The authority is compared as written: parts of one may be dropped too.
+_ADDRESS: Final = re.compile(r"[!-~]+")
+_NOT_IN_ADDRESS: Final = frozenset("?#\\")
+_AUTHORITY: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\])(?::[0-9]*)?")
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 R = TypeVar("R", bound=Message)
@@ -70,12 +72,10 @@ def check_address(url: str, *, allow_loopback_http: bool) -> str:
     """The address without a trailing slash; raises InsecureController unless https or allowed loopback."""
     try:
         parts = urlsplit(url)
-        whole = bool(_HOST.fullmatch(parts.hostname or "")) and parts.port != 0
+        whole = bool(parts.hostname) and parts.port != 0 and bool(_AUTHORITY.fullmatch(parts.netloc))
     except ValueError:
         whole = False
-    # The parser drops some signs and lets others pass.
-    whole = whole and bool(_ADDRESS.fullmatch(url))
-    if not whole or "@" in parts.netloc or parts.query or parts.fragment:
+    if not whole or not _ADDRESS.fullmatch(url) or not _NOT_IN_ADDRESS.isdisjoint(url):
         raise InsecureController("The controller's address must be just https://host[:port]/path.")
     if parts.scheme == "https":
         return url.rstrip("/")
@@ -88,7 +88,10 @@ def check_address(url: str, *, allow_loopback_http: bool) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where the controller is, how the agent proves itself, whom it trusts (no `ca_file`: the system)."""
+    """Where the controller is, how the agent proves itself, and whom it trusts.
+
+    Without `ca_file` those are the public authorities.
+    """
 
     url: str
     credential: str

@@ -109,13 +109,15 @@ class Line:
         return self._connect()
 
     def _connect(self) -> http.client.HTTPConnection:
-        host = self._url.hostname or ""
+        is_secure = self._url.scheme == "https"
+        # Without a port Python would look for one in the address.
+        host, port = self._url.hostname or "", self._url.port or (443 if is_secure else 80)
         made: http.client.HTTPConnection
-        if self._url.scheme == "https":
+        if is_secure:
             context = _trusting(self._ca_file) if self._ca_file else _trusting_the_public()
-            made = http.client.HTTPSConnection(host, self._url.port, timeout=_CONNECT_S, context=context)
+            made = http.client.HTTPSConnection(host, port, timeout=_CONNECT_S, context=context)
         else:
-            made = http.client.HTTPConnection(host, self._url.port, timeout=_CONNECT_S)
+            made = http.client.HTTPConnection(host, port, timeout=_CONNECT_S)
         made.response_class = _BoundedResponse
         made.connect()
         return made

@@ -1,6 +1,7 @@
 """Calls over lines to an engine that hangs, cuts, closes or sends elsewhere."""
 
 import contextlib
+import json
 import os
 import socket
 import threading
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from jobrunner.executors.base import EngineError, SandboxRefused
-from jobrunner.executors.engine import Engine
+from jobrunner.executors.engine import Engine, NameTaken
 from jobrunner.executors.engine_line import EngineLine, LineBroken
 
 pytestmark = pytest.mark.http
@@ -108,7 +109,7 @@ def test_what_follows_an_interim_answer_is_no_answer_to_the_next_call(
     engine: Script, client: EngineLine
 ) -> None:
     engine.answers = [b"HTTP/1.1 102 Processing\r\n\r\n", answer(b'{"Id": "two"}')]
-    with contextlib.suppress(Exception):
+    with pytest.raises(ValueError, match="status 102"):
         client.ask("GET", "/containers/one/json")
     assert client.ask("GET", "/containers/two/json")["Id"] == "two"
     assert engine.lines == 2
@@ -116,7 +117,7 @@ def test_what_follows_an_interim_answer_is_no_answer_to_the_next_call(
 
 def test_a_redirect_is_not_followed(engine: Script, client: EngineLine) -> None:
     engine.answers = [answer(b"", "301 Moved Permanently", more="Location: /v1.41/elsewhere\r\n")]
-    with pytest.raises(ValueError, match="not followed"):
+    with pytest.raises(ValueError, match="status 301"):
         client.ask("POST", "/containers/one/start")
     assert not any(b"elsewhere" in request for request in engine.requests)
 
@@ -144,16 +145,24 @@ def test_an_engine_that_says_nothing_is_left_at_the_deadline(engine: Script) -> 
 
 
 def test_nothing_of_the_environment_or_of_the_engine_goes_along(
-    engine: Script, monkeypatch: pytest.MonkeyPatch
+    engine: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    monkeypatch.setenv("all_proxy", "http://127.0.0.1:9")
-    client = EngineLine(engine.url, timeout=2)
-    engine.answers = [answer(b"{}", more="Set-Cookie: mark=canary\r\n"), answer(b"{}")]
-    client.ask("GET", "/containers/one/json")
-    client.ask("GET", "/containers/two/json")
-    names = {line.partition(b":")[0] for request in engine.requests for line in request.split(b"\r\n")[1:-2]}
-    assert names == {b"Host", b"Accept-Encoding"}
+    (tmp_path / ".docker").mkdir()
+    proxies = {"default": {"httpProxy": "http://127.0.0.1:9/canary"}}
+    (tmp_path / ".docker" / "config.json").write_text(
+        json.dumps({"HttpHeaders": {"X-Mark": "canary"}, "proxies": proxies})
+    )
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    client = Engine(engine.url)
+    engine.answers = [answer(b'{"Id": "one"}', more="Set-Cookie: mark=canary\r\n"), answer(b'{"Id": "two"}')]
+    client.inspect("one")
+    client.create("two", {"Image": "three"})
+    heads, bodies = zip(*(request.split(b"\r\n\r\n", 1) for request in engine.requests), strict=True)
+    names = {line.partition(b":")[0] for head in heads for line in head.split(b"\r\n")[1:]}
+    assert names == {b"Host", b"Accept-Encoding", b"Content-Length", b"Content-Type"}
+    assert [body for body in bodies if body] == [b'{"Image": "three"}']
     client.close()
 
 
@@ -161,16 +170,42 @@ def test_nothing_of_the_environment_or_of_the_engine_goes_along(
     "url",
     [
         "https://127.0.0.1:9",
+        "http://127.0.0.1",
         "http://127.0.0.1:9/path",
-        "tcp://127.0.0.1:9",
+        "http://127.0.0.1:9?x",
+        "http://user:secret@127.0.0.1:9",
+        "http://[::1]",
+        "http://[::1]x:9",
+        " http://127.0.0.1:9",
+        "127.0.0.1:9",
         "unix://",
         "unix://host/path",
+        "unix:///path/",
+        "unix:///path?x",
         "/a",
     ],
 )
 def test_other_ways_to_an_engine_are_refused(url: str) -> None:
-    with pytest.raises(EngineError, match="a socket or by http"):
+    with pytest.raises(
+        EngineError, match="address of an engine is unix:///path or tcp://host:port"
+    ) as refused:
         Engine(url)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["tcp://127.0.0.1:{port}", "http://127.0.0.1:{port}/", "http://[::1]:{port}"])
+def test_an_engine_is_reached_over_a_network(url: str) -> None:
+    family = socket.AF_INET6 if "::" in url else socket.AF_INET
+    with socket.create_server(("::1" if "::" in url else "127.0.0.1", 0), family=family) as server:
+        threading.Thread(target=_answer_once, args=(server,), daemon=True).start()
+        EngineLine(url.format(port=server.getsockname()[1]), timeout=2).close()
+
+
+def _answer_once(server: socket.socket) -> None:
+    line, _address = server.accept()
+    with line:
+        line.recv(65536)
+        line.sendall(answer(VERSION))
 
 
 @pytest.mark.parametrize("said", [b'{"ApiVersion": "1/../x"}', b'{"ApiVersion": 1.41}', b"{}", b"[]", b"x"])
@@ -182,23 +217,92 @@ def test_an_engine_that_does_not_say_its_version_is_none(
         Engine(engine.url)
 
 
-@pytest.mark.parametrize("status", ["102 Processing", "400 Bad Request", "500 Internal Server Error"])
-@pytest.mark.parametrize("body", [b'{"message": "it is so"}', b"it is so"])
-def test_an_error_is_told_in_the_words_of_the_engine(engine: Script, status: str, body: bytes) -> None:
+def test_what_an_engine_finds_wrong_is_refused_in_its_words(engine: Script) -> None:
     client = Engine(engine.url)
-    engine.answers = [answer(body, status)]
-    wanted = "102" if status.startswith("102") else ": it is so$"
-    with pytest.raises((EngineError, SandboxRefused), match=wanted):
+    engine.answers = [answer(b'{"message": "no such setting"}', "400 Bad Request")]
+    with pytest.raises(SandboxRefused, match=r": no such setting$"):
+        client.start("one")
+    client.close()
+
+
+def test_trouble_of_an_engine_is_told_in_its_words(engine: Script) -> None:
+    client = Engine(engine.url)
+    engine.answers = [answer(b'{"message": "it is so"}', "500 Internal Server Error")]
+    with pytest.raises(EngineError, match=r": it is so$"):
         client.inspect("one")
     client.close()
 
 
-@pytest.mark.parametrize("body", [b"[]", b"1", b'"Id"', b"{", b"\xff"])
+@pytest.mark.parametrize("body", [b"", b"page not found", b'{"message": null}', b"[]"])
+@pytest.mark.parametrize(
+    "status", ["400 Bad Request", "404 Not Found", "409 Conflict", "500 Internal Server Error"]
+)
+def test_an_error_without_a_message_is_none_of_the_engine(engine: Script, status: str, body: bytes) -> None:
+    # A way through the network that does not know this path must not pass for "there is no such image".
+    client = Engine(engine.url)
+    engine.answers = [answer(body, status)] * 2
+    for ask in (client.image, client.start):
+        with pytest.raises(EngineError, match=f"no proper answer .status {status[:3]}"):
+            ask("sha256:one")
+    client.close()
+
+
+def test_what_is_not_there_or_done_already_is_no_error(engine: Script) -> None:
+    client = Engine(engine.url)
+    missing = answer(b'{"message": "No such container: one"}', "404 Not Found")
+    engine.answers = [missing] * 5
+    assert client.image("one") is None
+    assert client.inspect("one") is None
+    client.stop("one", 1)
+    client.wait("one", 1)
+    client.remove("one", force=True)
+    conflict = answer(b'{"message": "it runs"}', "409 Conflict")
+    nothing_to_do = b"HTTP/1.1 304 Not Modified\r\n\r\n"
+    engine.answers = [conflict, nothing_to_do, nothing_to_do]
+    client.remove("one", force=False)
+    client.start("one")
+    client.stop("one", 1)
+    engine.answers = [missing, conflict]
+    with pytest.raises(SandboxRefused, match="has no image sha256:two"):
+        client.create("one", {"Image": "sha256:two"})
+    with pytest.raises(NameTaken):
+        client.create("one", {"Image": "sha256:two"})
+    client.close()
+
+
+def test_waiting_ends_at_its_deadline(engine: Script) -> None:
+    client = Engine(engine.url)
+    began = time.monotonic()
+    client.wait("one", 0.5)
+    assert 0.4 < time.monotonic() - began < 2
+    client.close()
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"1", b'"Id"', b"{", b"\xff", b"[" * 100_000])
 def test_an_answer_of_another_kind_is_an_engine_error(engine: Script, body: bytes) -> None:
     client = Engine(engine.url)
     engine.answers = [answer(body)]
     with pytest.raises(EngineError, match="no proper answer"):
         client.inspect("one")
+    client.close()
+
+
+@pytest.mark.parametrize("length", [10**24, 2**63])
+def test_a_length_beyond_measure_is_an_engine_error(engine: Script, length: int) -> None:
+    client = Engine(engine.url)
+    engine.answers = [answer(b"{}", length=length)]
+    engine.closes = True
+    with pytest.raises(EngineError):
+        client.inspect("one")
+    client.close()
+
+
+@pytest.mark.parametrize("listed", [b'[{"Labels": null}]', b'[{"Labels": {"jobrunner.agent": "a"}}]', b"[1]"])
+def test_a_list_of_something_else_is_an_engine_error(engine: Script, listed: bytes) -> None:
+    client = Engine(engine.url)
+    engine.answers = [answer(listed)]
+    with pytest.raises(EngineError, match="no proper answer"):
+        client.containers("a")
     client.close()
 
 

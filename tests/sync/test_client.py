@@ -290,6 +290,33 @@ def test_a_controller_by_its_ipv6_address_is_reached() -> None:
         thread.join()
 
 
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("http://[1::2:3]", ("1::2:3", 80)),
+        ("https://[1::2:3]/at", ("1::2:3", 443)),
+        ("https://[1::2]:3", ("1::2", 3)),
+        ("https://controller.example", ("controller.example", 443)),
+        ("https://controller.example:8443", ("controller.example", 8443)),
+    ],
+)
+def test_the_controller_is_called_where_its_address_says(
+    url: str, place: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[tuple[str, int]] = []
+
+    def nobody_there(address: tuple[str, int], *_more: object) -> socket.socket:
+        called.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "create_connection", nobody_there)
+    client = AgentClient(Endpoint(url=url, credential=CREDENTIAL))
+    with pytest.raises(Unanswered):
+        client.claim(CLAIM)
+    assert called == [place]
+    client.close()
+
+
 def test_nobody_listening_means_try_again() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -437,6 +464,12 @@ def _speaks_tls_1_1(port: int) -> bool:
         "https://contr%6Fller.example",
         "https://contröller.example",
         "https://[fe80::1%25eth0]",
+        "https://[::1]x.example:80",
+        "https://x[::1]:80",
+        "http://[::1]x.example",
+        "https://[v1.x]",
+        "https://controller.example?",
+        "https://controller.example#",
         "https://",
         "",
     ],
