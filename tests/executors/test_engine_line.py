@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -62,7 +63,7 @@ class Script:
             self._answer(line)
 
     def _answer(self, line: socket.socket) -> None:
-        while request := line.recv(65536):
+        while request := _whole_request(line):
             self.requests.append(request)
             if b"/version" in request:
                 line.sendall(answer(VERSION))
@@ -71,6 +72,20 @@ class Script:
                 if self.closes:
                     line.shutdown(socket.SHUT_RDWR)
                     return
+
+
+def _whole_request(line: socket.socket) -> bytes:
+    """Head and body, in however many pieces they come; empty at the end."""
+    got, left = b"", 1
+    while left > 0:
+        piece = line.recv(65536)
+        if not piece:
+            return b""
+        got += piece
+        head, end, body = got.partition(b"\r\n\r\n")
+        said = re.search(rb"\r\nContent-Length: ([0-9]+)", head)
+        left = int(said[1] if said else 0) - len(body) if end else 1
+    return got
 
 
 @pytest.fixture
