@@ -40,7 +40,7 @@ def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measures against the floor on this machine, prints medians and ratios, and writes "
-        "benchmarks/latest.json. All of them take about twelve minutes; nothing else should run meanwhile.",
+        "benchmarks/latest.json. All of them take about seven minutes; nothing else should run meanwhile.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}; else all")
     names = parser.parse_args(words).names

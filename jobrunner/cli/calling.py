@@ -1,19 +1,30 @@
 """A researcher's calls to the controller: its address, the token, one call with its answer or its refusal."""
 
+import json
 import os
 import re
+import time
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import urlsplit
 
 import typer
 
+from jobrunner import __version__
+from jobrunner.cli import answers
 from jobrunner.cli.errors import Stop
+
+if TYPE_CHECKING:
+    import requests
 
 _TOKEN_FILE: Final = Path("~/.config/jobrunner/token")
 _URL_FILE: Final = Path("~/.config/jobrunner/controller")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _TIMEOUT_S: Final = (10, 75)
+_WHOLE_S: Final = 75.0
+# A request of 2,000 actions is a few MiB.
+_ANSWER_BYTES: Final = 32 * 1024 * 1024
+_PIECE_BYTES: Final = 64 * 1024
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
@@ -57,11 +68,14 @@ def check_id(text: str) -> str:
 
 def get_request(base: str, request_id: str) -> dict[str, Any]:
     """A request as it is now."""
-    return call(base, "GET", f"/api/v1/requests/{check_id(request_id)}", None)
+    return call(base, "GET", f"/api/v1/requests/{check_id(request_id)}", None, answers.REQUEST)
 
 
-def call(base: str, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
-    """One call; ends the command with what the controller says when it refuses."""
+def call(base: str, method: str, path: str, body: dict[str, Any] | None, shape: Any) -> dict[str, Any]:
+    """One call, whose answer has what `shape` names.
+
+    Ends the command with what the controller says when it refuses, and where no such answer comes.
+    """
     import requests
 
     token = _token()
@@ -72,26 +86,52 @@ def call(base: str, method: str, path: str, body: dict[str, Any] | None) -> dict
         return prepared
 
     try:
-        response = requests.request(
-            method, base + path, json=body, auth=sign_in, timeout=_TIMEOUT_S, allow_redirects=False
-        )
-        answer = response.json()
-    except requests.JSONDecodeError as error:
-        raise Stop(f"{base} did not answer like a controller. Check its address.") from error
+        with requests.request(
+            method,
+            base + path,
+            json=body,
+            auth=sign_in,
+            timeout=_TIMEOUT_S,
+            allow_redirects=False,
+            stream=True,
+        ) as response:
+            answer = json.loads(_whole(base, response))
     except requests.RequestException as error:
         raise Stop(f"{base} cannot be reached ({type(error).__name__}). Try again later.") from error
-    if response.ok and isinstance(answer, dict):
-        return answer
-    _say_errors(answer, response.status_code)
+    except (ValueError, RecursionError) as error:
+        raise Stop(f"{base} did not answer like a controller. Check its address.") from error
+    if not response.ok:
+        _say_errors(answer, response.status_code)
+    if not answers.fits(answer, shape):
+        raise Stop(
+            f"{base} answers otherwise than this jobrunner {__version__} expects. Install the version that "
+            "your controller runs."
+        )
+    found: dict[str, Any] = answer
+    return found
+
+
+def _whole(base: str, response: "requests.Response") -> bytes:
+    # The timeouts of `requests` begin anew with each byte that comes.
+    until = time.monotonic() + _WHOLE_S
+    content = bytearray()
+    for piece in response.iter_content(_PIECE_BYTES):
+        content += piece
+        if len(content) > _ANSWER_BYTES:
+            raise Stop(f"{base} answers without an end. Check its address.")
+        if time.monotonic() > until:
+            raise Stop(f"{base} answers too slowly. Try again later.")
+    return bytes(content)
 
 
 def _say_errors(answer: Any, code: int) -> NoReturn:
-    errors = answer.get("errors", []) if isinstance(answer, dict) else []
+    errors = answer.get("errors") if isinstance(answer, dict) else None
+    if not errors or not answers.fits(errors, [answers.ERROR]):
+        raise Stop(f"The controller answered with status {code}.")
     for error in errors:
         typer.echo(f"{error['id']}: {error['message']}", err=True)
-        for problem in error.get("problems") or []:
+        problems = error.get("problems")
+        for problem in problems if answers.fits(problems, [answers.PROBLEM]) else ():
             where = f"line {problem['line']}, column {problem['column']}"
             typer.echo(f"  {where}: {problem['id']} {problem['message']}", err=True)
-    if not errors:
-        raise Stop(f"The controller answered with status {code}.")
     raise typer.Exit(1)

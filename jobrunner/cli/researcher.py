@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from jobrunner.cli import answers
 from jobrunner.cli.calling import address, call, check_id, get_request
 from jobrunner.cli.errors import Stop
 from jobrunner.cli.telling import (
@@ -56,7 +57,7 @@ def request(
         "force": force,
     }
     base = address(controller)
-    answer = call(base, "POST", "/api/v1/requests", body)
+    answer = call(base, "POST", "/api/v1/requests", body, answers.CREATED)
     typer.echo(answer["message"])
     say_reused(answer["reused"])
     say_already(answer["already"], base)
@@ -103,13 +104,13 @@ def cancel(
 ) -> None:
     """Cancel the jobs of a request that have not ended."""
     base = address(controller)
-    answer = call(base, "POST", f"/api/v1/requests/{check_id(request_id)}/cancel", None)
+    answer = call(base, "POST", f"/api/v1/requests/{check_id(request_id)}/cancel", None, answers.CANCELLED)
     typer.echo(answer["message"])
     say_follow(base, answer["request"]["page"])
 
 
 def _list(base: str) -> None:
-    rows = call(base, "GET", "/api/v1/requests", None)["requests"]
+    rows = call(base, "GET", "/api/v1/requests", None, answers.OWN_REQUESTS)["requests"]
     if not rows:
         typer.echo(
             "You have asked for nothing yet. Next: jobrunner request ACTION --project ... --backend ..."

@@ -88,6 +88,7 @@ class EngineLine:
         try:
             if answer.status != http.client.OK:
                 _check(answer.status, answer.read())
+                raise ValueError(f"status {answer.status} instead of a stream")
             yield answer
         finally:
             answer.close()

@@ -1,0 +1,207 @@
+"""What the researcher's commands do when a controller answers otherwise than theirs would."""
+
+import copy
+import json
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobrunner.cli import answers, calling
+from jobrunner.cli.errors import Stop
+from tests.fixtures import commands
+
+pytestmark = pytest.mark.http
+
+WHEN = "2026-11-22T10:00:00Z"
+JOB = {
+    "job_id": "j1", "action": "model", "state": "failed", "reason": "nonzero_exit", "why": "The code failed.",
+    "next_step": "Read the log.", "log": "It lies inside.", "running_s": None,
+}  # fmt: skip
+REQUEST = {"request_id": "r1", "summary": "1 failed", "page": "/jobs/r1", "finished": True, "jobs": [JOB]}
+REUSED = {
+    "action": "extract", "request_id": "r0", "commit": "a" * 40, "same_commit": True, "finished_at": WHEN,
+    "failed_since": {"request_id": "r0", "commit": "b" * 40, "reason": "nonzero_exit", "finished_at": WHEN},
+}  # fmt: skip
+ALREADY = {
+    "action": "plot", "state": "running", "request_id": "r0", "asked_by": "ada", "commit": "a" * 40,
+    "same_commit": False, "page": "/jobs/r0",
+}  # fmt: skip
+ROW = {"request_id": "r1", "created_at": WHEN, "project": "p", "state": "failed", "summary": "1 failed"}
+ASK = ("request", "model", "--backend", "b", "--project", "p", "--repo", "https://github.com/o/n",
+       "--branch", "main", "--commit", "a" * 40)  # fmt: skip
+COMMANDS: dict[tuple[str, ...], dict[str, Any]] = {
+    ASK: {"message": "Asked.", "request": REQUEST, "reused": [REUSED], "already": [ALREADY]},
+    ("status",): {"requests": [ROW]},
+    ("status", "r1"): REQUEST,
+    ("status", "r1", "--watch"): REQUEST,
+    ("cancel", "r1"): {"message": "Cancelled.", "request": REQUEST},
+}
+
+
+class Says(ThreadingHTTPServer):
+    """A controller that gives every call the same answer."""
+
+    daemon_threads = True
+    status = 200
+    body = b""
+    is_endless = False
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Says
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.send_response(self.server.status)
+        self.send_header("Content-Type", "application/json")
+        if not self.server.is_endless:
+            self.send_header("Content-Length", str(len(self.server.body)))
+        self.end_headers()
+        try:
+            self.wfile.write(self.server.body)
+            while self.server.is_endless:
+                self.wfile.write(b" " * 2**20)
+        except OSError:
+            self.close_connection = True
+
+    do_POST = do_GET
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def says() -> Iterator[Says]:
+    server = Says(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def run(says: Says, words: tuple[str, ...]) -> "subprocess.CompletedProcess[str]":
+    return commands.run((*words, "--controller", says.url), {"JOBRUNNER_TOKEN": "t", "HOME": "/nowhere"})
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: " ".join(words[:3]))
+def test_an_answer_of_this_version_is_taken(says: Says, words: tuple[str, ...]) -> None:
+    says.body = json.dumps(COMMANDS[words]).encode()
+    done = run(says, words)
+    assert done.returncode == (1 if "--watch" in words else 0), done.stderr
+    assert not done.stderr
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}",
+        b"[]",
+        b"null",
+        json.dumps({"message": "Asked.", "request": {}, "reused": [], "already": []}).encode(),
+        json.dumps({**REQUEST, "message": "Asked.", "jobs": [{**JOB, "running_s": "long"}]}).encode(),
+        json.dumps({"requests": [{**ROW, "created_at": "lately"}]}).encode(),
+    ],
+)
+@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: " ".join(words[:3]))
+def test_an_answer_of_another_version_is_told_in_a_sentence(
+    says: Says, words: tuple[str, ...], body: bytes
+) -> None:
+    says.body = body
+    done = run(says, words)
+    assert done.returncode == 1
+    assert "answers otherwise than this jobrunner" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"\xff", b"[" * 100_000, b'{"requests": [}'])
+def test_what_is_no_json_is_told_in_a_sentence(says: Says, body: bytes) -> None:
+    says.body = body
+    done = run(says, ("status",))
+    assert done.returncode == 1
+    assert done.stderr == f"jobrunner: {says.url} did not answer like a controller. Check its address.\n"
+
+
+def test_an_answer_without_an_end_is_left(says: Says) -> None:
+    says.is_endless = True
+    done = run(says, ("status",))
+    assert done.returncode == 1
+    assert "answers without an end" in done.stderr
+
+
+def test_an_answer_that_drips_is_left(says: Says, monkeypatch: pytest.MonkeyPatch) -> None:
+    says.is_endless = True
+    monkeypatch.setenv("JOBRUNNER_TOKEN", "t")
+    monkeypatch.setattr(calling, "_WHOLE_S", 0.0)
+    with pytest.raises(Stop, match="answers too slowly"):
+        calling.call(says.url, "GET", "/", None, {})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"errors": [{"id": "RQ001"}]},
+        {"errors": ["RQ001"]},
+        {"errors": []},
+        {"errors": {"id": "RQ001"}},
+        [],
+    ],
+)
+def test_a_refusal_of_another_kind_is_told_with_its_status(says: Says, body: object) -> None:
+    says.status, says.body = 422, json.dumps(body).encode()
+    done = run(says, ("status",))
+    assert done.returncode == 1
+    assert done.stderr == "jobrunner: The controller answered with status 422.\n"
+
+
+@pytest.mark.parametrize("problems", [None, 1, ["x"], [{"line": 1}], {"a": 1}])
+def test_a_refusal_is_told_whatever_lies_beside_it(says: Says, problems: object) -> None:
+    error = {"id": "RQ002", "message": "project.yaml has 1 error.", "problems": problems}
+    says.status, says.body = 422, json.dumps({"errors": [error]}).encode()
+    done = run(says, ("status",))
+    assert done.returncode == 1
+    assert done.stderr == "RQ002: project.yaml has 1 error.\n"
+
+
+_SHAPES = [
+    (answers.CREATED, COMMANDS[ASK]),
+    (answers.OWN_REQUESTS, COMMANDS[("status",)]),
+    (answers.REQUEST, REQUEST),
+    (answers.CANCELLED, COMMANDS[("cancel", "r1")]),
+]
+
+
+def _places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if at:
+        yield at
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in pairs:
+        yield from _places(inner, (*at, key))
+
+
+@given(st.data())
+def test_nothing_may_be_missing_or_of_another_kind(data: st.DataObject) -> None:
+    shape, whole = data.draw(st.sampled_from(_SHAPES))
+    assert answers.fits(whole, shape)
+    *way, last = data.draw(st.sampled_from(list(_places(whole))))
+    changed = copy.deepcopy(whole)
+    holder = changed
+    for key in way:
+        holder = holder[key]
+    if isinstance(holder, dict) and data.draw(st.booleans()):
+        del holder[last]
+    else:
+        holder[last] = 1.5
+    assert not answers.fits(changed, shape)
+    assert answers.fits({**whole, "newer": 1}, shape)
