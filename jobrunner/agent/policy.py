@@ -19,7 +19,8 @@ from jobrunner.agent.policy_wording import name_text, problems
 from jobrunner.executors.base import Limits
 from jobrunner.executors.database import VARIABLE, Database
 from jobrunner.study import GitRules
-from jobrunner.sync.client import Endpoint, InsecureController, check_address
+from jobrunner.sync.address import InsecureController, check_address
+from jobrunner.sync.client import Endpoint
 from jobrunner.sync.messages import Slug
 
 ENTRYPOINT_LIMIT: Final = 16

@@ -3,29 +3,30 @@
 import json
 import os
 import re
-import time
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
-from urllib.parse import urlsplit
+from typing import Any, Final, NoReturn, TypeVar
 
 import typer
 
 from jobrunner import __version__
 from jobrunner.cli import answers
 from jobrunner.cli.errors import Stop
+from jobrunner.cli.printable import printable, printable_lines
+from jobrunner.sync.address import InsecureController, check_address
 
-if TYPE_CHECKING:
-    import requests
+T = TypeVar("T")
 
 _TOKEN_FILE: Final = Path("~/.config/jobrunner/token")
 _URL_FILE: Final = Path("~/.config/jobrunner/controller")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _TIMEOUT_S: Final = (10, 75)
-_WHOLE_S: Final = 75.0
-# A request of 2,000 actions is a few MiB.
-_ANSWER_BYTES: Final = 32 * 1024 * 1024
+_WHOLE_S: Final = 90.0
+# A request of 7,000 actions, which is a long study, is some 10 MB.
+_ANSWER_BYTES: Final = 128 * 1024 * 1024
 _PIECE_BYTES: Final = 64 * 1024
-_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
 def address(given: str) -> str:
@@ -35,10 +36,13 @@ def address(given: str) -> str:
         raise Stop(
             f"Which controller? Give --controller, set JOBRUNNER_URL, or save its address as {_URL_FILE}."
         )
-    parts = urlsplit(text)
-    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK):
-        return text.rstrip("/")
-    raise Stop(f"{text} is not an https address; your token must not travel in the clear.")
+    try:
+        return check_address(text, allow_loopback_http=True)
+    except InsecureController:
+        raise Stop(
+            f"{printable(text)} is not an https address like https://host[:port]; "
+            "your token must not travel in the clear."
+        ) from None
 
 
 def _token() -> str:
@@ -72,36 +76,21 @@ def get_request(base: str, request_id: str) -> dict[str, Any]:
 
 
 def call(base: str, method: str, path: str, body: dict[str, Any] | None, shape: Any) -> dict[str, Any]:
-    """One call, whose answer has what `shape` names.
+    """One call, whose answer has what `shape` names; in its texts nothing is left that a terminal obeys.
 
     Ends the command with what the controller says when it refuses, and where no such answer comes.
     """
-    import requests
-
-    token = _token()
-
-    def sign_in(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
-        # As a plain header it would be replaced by what a .netrc file says about this host.
-        prepared.headers["Authorization"] = f"Bearer {token}"
-        return prepared
-
+    status, content = _within(_WHOLE_S, lambda: _answered(base, method, path, body), base)
+    if 300 <= status < 400:
+        raise Stop(f"{base} sends elsewhere, which is not followed. Check its address.")
     try:
-        with requests.request(
-            method,
-            base + path,
-            json=body,
-            auth=sign_in,
-            timeout=_TIMEOUT_S,
-            allow_redirects=False,
-            stream=True,
-        ) as response:
-            answer = json.loads(_whole(base, response))
-    except requests.RequestException as error:
-        raise Stop(f"{base} cannot be reached ({type(error).__name__}). Try again later.") from error
+        answer = _shown(json.loads(content))
     except (ValueError, RecursionError) as error:
+        if status >= 500:
+            raise Stop(f"{base} answered with status {status}. Try again later.") from error
         raise Stop(f"{base} did not answer like a controller. Check its address.") from error
-    if not response.ok:
-        _say_errors(answer, response.status_code)
+    if status >= 400:
+        _say_errors(base, answer, status)
     if not answers.fits(answer, shape):
         raise Stop(
             f"{base} answers otherwise than this jobrunner {__version__} expects. Install the version that "
@@ -111,23 +100,77 @@ def call(base: str, method: str, path: str, body: dict[str, Any] | None, shape: 
     return found
 
 
-def _whole(base: str, response: "requests.Response") -> bytes:
-    # The timeouts of `requests` begin anew with each byte that comes.
-    until = time.monotonic() + _WHOLE_S
-    content = bytearray()
-    for piece in response.iter_content(_PIECE_BYTES):
-        content += piece
-        if len(content) > _ANSWER_BYTES:
-            raise Stop(f"{base} answers without an end. Check its address.")
-        if time.monotonic() > until:
-            raise Stop(f"{base} answers too slowly. Try again later.")
-    return bytes(content)
+def _answered(base: str, method: str, path: str, body: dict[str, Any] | None) -> tuple[int, bytes]:
+    """Status and body of the answer to one call."""
+    import requests
+    import urllib3
+
+    token = _token()
+
+    def sign_in(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+        # As a plain header it would be replaced by what a .netrc file says about this host.
+        prepared.headers["Authorization"] = f"Bearer {token}"
+        return prepared
+
+    class Session(requests.Session):
+        def get_redirect_target(self, resp: requests.Response) -> None:
+            """Nowhere: even one that is not followed would be read to its end."""
+
+    try:
+        with (
+            Session() as session,
+            session.request(
+                method, base + path, json=body, auth=sign_in, timeout=_TIMEOUT_S, stream=True
+            ) as response,
+        ):
+            content = bytearray()
+            for piece in response.iter_content(_PIECE_BYTES):
+                content += piece
+                if len(content) > _ANSWER_BYTES:
+                    raise Stop(f"{base} answers at greater length than a controller does. Check its address.")
+            return response.status_code, bytes(content)
+    except ValueError as error:
+        raise Stop(f"{base} did not answer like a controller. Check its address.") from error
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        raise Stop(f"{base} cannot be reached ({type(error).__name__}). Try again later.") from error
+    except OSError as error:
+        # Such as a file of authorities that a variable of the environment names and that is not there.
+        raise Stop(f"{base} cannot be reached: {printable(str(error))}.") from error
 
 
-def _say_errors(answer: Any, code: int) -> NoReturn:
+def _within(seconds: float, work: Callable[[], T], base: str) -> T:
+    """What `work` returns or raises, unless that takes longer.
+
+    The timeouts of `requests` begin anew with each byte that comes. What still runs ends with this process.
+    """
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except Exception as error:  # noqa: BLE001 (raised again below)
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    if not wait([future], seconds).done:
+        raise Stop(f"{base} answers too slowly. Try again later.")
+    return future.result()
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable_lines(value)
+    if isinstance(value, list):
+        return [_shown(entry) for entry in value]
+    if isinstance(value, dict):
+        return {key: _shown(entry) for key, entry in value.items()}
+    return value
+
+
+def _say_errors(base: str, answer: Any, status: int) -> NoReturn:
     errors = answer.get("errors") if isinstance(answer, dict) else None
     if not errors or not answers.fits(errors, [answers.ERROR]):
-        raise Stop(f"The controller answered with status {code}.")
+        raise Stop(f"{base} answered with status {status} and not like a controller. Check its address.")
     for error in errors:
         typer.echo(f"{error['id']}: {error['message']}", err=True)
         problems = error.get("problems")

@@ -28,14 +28,15 @@ def jobs_table(found: Mapping[str, Any]) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=f"Request {found['request_id']}: {found['summary']}", title_justify="left")
+    title = Text(f"Request {found['request_id']}: {found['summary']}")
+    table = Table(title=title, title_justify="left")
     for name in ("Action", "State", "Reason", "Why"):
         table.add_column(name)
     for job in found["jobs"]:
         state = _state(job["state"])
         if job["running_s"] is not None:
             state.append(f" {duration(job['running_s'])}")
-        table.add_row(Text(job["action"]), state, _words(job["reason"]), Text(job["why"]))
+        table.add_row(Text(job["action"]), state, Text(_words(job["reason"])), Text(job["why"]))
     return table
 
 
@@ -49,11 +50,11 @@ def requests_table(rows: Sequence[Mapping[str, Any]]) -> "Table":
         table.add_column(name, no_wrap=name == "Request")
     for row in rows:
         table.add_row(
-            row["request_id"],
+            Text(row["request_id"]),
             clock(row["created_at"]),
             Text(row["project"]),
             _state(row["state"]),
-            row["summary"],
+            Text(row["summary"]),
         )
     return table
 

@@ -9,7 +9,7 @@ from http.client import HTTPException, HTTPResponse
 from typing import Any, Final
 
 from jobrunner.executors.base import EngineError, Found, SandboxRefused
-from jobrunner.executors.engine_line import EngineLine, LineBroken, Refused, part
+from jobrunner.executors.engine_line import BadAddress, EngineLine, LineBroken, Refused, part
 
 _DEADLINE_S: Final = 120
 # What its answers cause here where they are not what they should be.
@@ -19,6 +19,8 @@ _IMPROPER: Final = (
 )  # fmt: skip
 _BAD_REQUEST: Final = 400
 _NOT_FOUND: Final = 404
+# In what an engine says that took the place of another one while we spoke with that: no job is wrong.
+_OTHER_VERSION: Final = "client version"
 _CONFLICT: Final = 409
 _HEADER: Final = struct.Struct(">xxxxL")
 # Where engines keep the cgroup of a container, by cgroupfs and by systemd: there under cgroup v2, and in
@@ -35,8 +37,11 @@ class Engine:
     """One engine. Every call raises EngineError when there is no proper answer in time."""
 
     def __init__(self, url: str | None = None) -> None:
-        with _errors("connect"):
-            self._line = EngineLine(url, timeout=_DEADLINE_S)
+        try:
+            with _errors("connect"):
+                self._line = EngineLine(url, timeout=_DEADLINE_S)
+        except BadAddress as error:
+            raise EngineError(str(error)) from error
 
     def close(self) -> None:
         """Give the connections back."""
@@ -199,7 +204,7 @@ def _errors(doing: str) -> Iterator[None]:
     try:
         yield
     except Refused as error:
-        if error.status == _BAD_REQUEST:
+        if error.status == _BAD_REQUEST and _OTHER_VERSION not in str(error):
             detail = "runtime" if "runtime specified" in str(error) else "sandbox"
             raise SandboxRefused(detail, f"the engine would not {doing}: {error}") from error
         raise EngineError(f"could not {doing}: {error}") from error

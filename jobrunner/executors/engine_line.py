@@ -17,9 +17,12 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 _SOCKET: Final = "unix:///var/run/docker.sock"
-_SOCKET_ADDRESS: Final = re.compile(r"unix://(/[^?#\s]*[^?#\s/])")
+_SOCKET_ADDRESS: Final = re.compile(r"unix://(/.*[^/])")
 # What DOCKER_HOST calls tcp is HTTP.
-_HTTP_ADDRESS: Final = re.compile(r"(?:tcp|http)://(?:([A-Za-z0-9.-]+)|\[([0-9A-Fa-f:.]+)\]):([0-9]{1,5})/?")
+_HTTP_ADDRESS: Final = re.compile(
+    r"(?:tcp|http)://(?:([A-Za-z0-9._-]+)|\[([0-9A-Fa-f.]*:[0-9A-Fa-f:.]*)\]):([0-9]{1,5})/?"
+)
+_LAST_PORT: Final = 65535
 _VERSION: Final = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}")
 _IDLE: Final = 256
 _SAID_CHARACTERS: Final = 1000
@@ -37,12 +40,15 @@ class Refused(Exception):
         self.status = status
 
 
+class BadAddress(Exception):
+    """What was given is no address of an engine; nobody was asked."""
+
+
 class EngineLine:
     """Lines to one engine, `unix:///path` or `tcp://host:port`; safe to use from several threads.
 
-    No socket operation takes longer than `timeout` seconds. Raises ValueError for another kind of address,
-    LineBroken, Refused, and ValueError, OverflowError or RecursionError for an answer that is none of an
-    engine.
+    No socket operation takes longer than `timeout` seconds. Raises BadAddress, LineBroken, Refused, and
+    ValueError, OverflowError or RecursionError for an answer that is none of an engine.
     """
 
     def __init__(self, url: str | None, *, timeout: float) -> None:
@@ -178,8 +184,11 @@ def _place(url: str) -> str | tuple[str, int]:
         return local[1]
     if over_a_network := _HTTP_ADDRESS.fullmatch(url):
         name, address, port = over_a_network.groups()
-        return name or address, int(port)
-    raise ValueError("the address of an engine is unix:///path or tcp://host:port")
+        # A larger one would be cut to another one.
+        if 0 < int(port) <= _LAST_PORT:
+            return name or address, int(port)
+    # It is not quoted, as it may hold a password.
+    raise BadAddress("the engine's address (DOCKER_HOST) must be unix:///path or tcp://host:port")
 
 
 def part(name: str) -> str:

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from jobrunner.executors.base import GIB, JOB_UIDS, ActionRun, Limits
+from jobrunner.executors.base import GIB, JOB_UIDS, ActionRun, EngineError, Limits
 from jobrunner.executors.docker_copy import CopyExecutor
 from jobrunner.local.outcome import Cancelled
 from jobrunner.privacy.confined_process import Launcher
 
 _BASE32: Final = "abcdefghijklmnopqrstuvwxyz234567"
 _CORES: Final = 2
+_TLS: Final = ("DOCKER_TLS_VERIFY", "DOCKER_TLS")
 _STOP_S: Final = 3
 # The checks read what a job wrote; for root, as a user that no job has.
 _CHECKING_UID: Final = JOB_UIDS[-1]
@@ -92,9 +93,12 @@ def open_executor(root: Path) -> CopyExecutor:
 
     Raises SandboxRefused, EngineError.
     """
+    address = os.environ.get("DOCKER_HOST") or None
+    if address and not address.startswith("unix:") and any(os.environ.get(name) for name in _TLS):
+        raise EngineError("an engine behind TLS cannot be used here: unset DOCKER_HOST, or name a socket")
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     work = Path(cache).resolve() / "jobrunner" / "work" / label_of(root)
-    return CopyExecutor(work, os.environ.get("DOCKER_HOST") or None)
+    return CopyExecutor(work, address)
 
 
 @contextmanager

@@ -4,10 +4,8 @@ The layer above retries, with a budget per call. Anything that is not a well-for
 (a proxy's page, a redirect, a cut body) means "try again later", never an answer (threats.md section 7, P05).
 """
 
-import re
 from dataclasses import dataclass
 from typing import Final, TypeVar
-from urllib.parse import urlsplit
 
 from jobrunner.sync import messages
 from jobrunner.sync.line import Line, NoAnswer
@@ -33,18 +31,8 @@ from jobrunner.sync.messages import (
 from jobrunner.sync.vocabulary import ErrorCode
 
 _ANSWER_S: Final = 30.0
-# Printable ASCII without what begins a query or a fragment and without a backslash; a parser drops some other
-# signs and lets some pass. The authority is compared as written: parts of one may be dropped too.
-_ADDRESS: Final = re.compile(r"[!-~]+")
-_NOT_IN_ADDRESS: Final = frozenset("?#\\")
-_AUTHORITY: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\])(?::[0-9]*)?")
-_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 R = TypeVar("R", bound=Message)
-
-
-class InsecureController(ValueError):
-    """The address of the controller is neither https nor an allowed loopback address."""
 
 
 class Unanswered(Exception):
@@ -66,24 +54,6 @@ class BrokenReply(Exception):
     def __init__(self, problem: Malformed) -> None:
         super().__init__(str(problem))
         self.unknown_field = problem.unknown_field
-
-
-def check_address(url: str, *, allow_loopback_http: bool) -> str:
-    """The address without a trailing slash; raises InsecureController unless https or allowed loopback."""
-    try:
-        parts = urlsplit(url)
-        whole = bool(parts.hostname) and parts.port != 0 and bool(_AUTHORITY.fullmatch(parts.netloc))
-    except ValueError:
-        whole = False
-    if not whole or not _ADDRESS.fullmatch(url) or not _NOT_IN_ADDRESS.isdisjoint(url):
-        raise InsecureController("The controller's address must be just https://host[:port]/path.")
-    if parts.scheme == "https":
-        return url.rstrip("/")
-    if parts.scheme == "http" and allow_loopback_http and parts.hostname in _LOOPBACK:
-        return url.rstrip("/")
-    raise InsecureController(
-        "The controller must be reached by https; only modes dev and test may use http, on loopback."
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import copy
 import json
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -50,7 +51,9 @@ class Says(ThreadingHTTPServer):
     daemon_threads = True
     status = 200
     body = b""
+    headers: tuple[tuple[str, str], ...] = ()
     is_endless = False
+    drips_s = 0.0
 
     @property
     def url(self) -> str:
@@ -64,10 +67,17 @@ class Handler(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.send_response(self.server.status)
         self.send_header("Content-Type", "application/json")
+        for name, value in self.server.headers:
+            self.send_header(name, value)
         if not self.server.is_endless:
             self.send_header("Content-Length", str(len(self.server.body)))
         self.end_headers()
         try:
+            if self.server.drips_s:
+                for byte in self.server.body:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(self.server.drips_s)
+                return
             self.wfile.write(self.server.body)
             while self.server.is_endless:
                 self.wfile.write(b" " * 2**20)
@@ -133,19 +143,111 @@ def test_what_is_no_json_is_told_in_a_sentence(says: Says, body: bytes) -> None:
     assert done.stderr == f"jobrunner: {says.url} did not answer like a controller. Check its address.\n"
 
 
-def test_an_answer_without_an_end_is_left(says: Says) -> None:
-    says.is_endless = True
-    done = run(says, ("status",))
-    assert done.returncode == 1
-    assert "answers without an end" in done.stderr
-
-
-def test_an_answer_that_drips_is_left(says: Says, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_without_an_end_is_left(says: Says, monkeypatch: pytest.MonkeyPatch) -> None:
     says.is_endless = True
     monkeypatch.setenv("JOBRUNNER_TOKEN", "t")
-    monkeypatch.setattr(calling, "_WHOLE_S", 0.0)
+    monkeypatch.setattr(calling, "_ANSWER_BYTES", 2**22)
+    with pytest.raises(Stop, match="at greater length"):
+        calling.call(says.url, "GET", "/", None, {})
+
+
+@pytest.mark.parametrize("is_redirect", [False, True])
+def test_an_answer_that_drips_is_left(says: Says, monkeypatch: pytest.MonkeyPatch, is_redirect: bool) -> None:
+    says.body, says.drips_s = b" " * 400, 0.05
+    if is_redirect:
+        says.status, says.headers = 302, (("Location", "/elsewhere"),)
+    monkeypatch.setenv("JOBRUNNER_TOKEN", "t")
+    monkeypatch.setattr(calling, "_WHOLE_S", 0.5)
+    began = time.monotonic()
     with pytest.raises(Stop, match="answers too slowly"):
         calling.call(says.url, "GET", "/", None, {})
+    assert time.monotonic() - began < 5
+
+
+def test_a_redirect_is_not_followed_nor_taken(says: Says) -> None:
+    says.status, says.headers = 302, (("Location", "/elsewhere"),)
+    says.body = json.dumps(COMMANDS[("status",)]).encode()
+    done = run(says, ("status",))
+    assert done.returncode == 1
+    assert (
+        done.stderr == f"jobrunner: {says.url} sends elsewhere, which is not followed. Check its address.\n"
+    )
+
+
+def test_a_redirect_without_an_end_is_left(says: Says, monkeypatch: pytest.MonkeyPatch) -> None:
+    says.is_endless, says.status, says.headers = True, 302, (("Location", "/elsewhere"),)
+    monkeypatch.setenv("JOBRUNNER_TOKEN", "t")
+    monkeypatch.setattr(calling, "_ANSWER_BYTES", 2**22)
+    with pytest.raises(Stop, match="at greater length"):
+        calling.call(says.url, "GET", "/", None, {})
+
+
+def test_a_way_that_is_down_is_tried_later(says: Says) -> None:
+    says.status, says.body = 502, b"<html>bad gateway</html>"
+    done = run(says, ("status",))
+    assert done.returncode == 1
+    assert done.stderr == f"jobrunner: {says.url} answered with status 502. Try again later.\n"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://[x",
+        "https://[::1",
+        "http://evil.example\\@localhost/",
+        "http://controller.example",
+        "https://controller.example?x",
+        "ftp://127.0.0.1",
+        "https://a:b",
+    ],
+)
+def test_a_token_travels_to_no_odd_address(url: str) -> None:
+    done = commands.run(("status", "--controller", url), {"JOBRUNNER_TOKEN": "t", "HOME": "/nowhere"})
+    assert done.returncode == 1
+    assert "is not an https address like https://host[:port]" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_file_of_authorities_that_is_not_there_is_named() -> None:
+    environment = {"JOBRUNNER_TOKEN": "t", "HOME": "/nowhere", "REQUESTS_CA_BUNDLE": "/nowhere/ca.pem"}
+    done = commands.run(("status", "--controller", "https://127.0.0.1:9"), environment)
+    assert done.returncode == 1
+    assert "/nowhere/ca.pem" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("odd", ["[/b]", "[bold]x", "\ud800", "\x1b]0;x\x07", "\u202e", "a\nb"])
+@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: " ".join(words[:3]))
+def test_a_terminal_shows_every_text_and_obeys_none(says: Says, words: tuple[str, ...], odd: str) -> None:
+    says.body = json.dumps(_with_in_each_text(COMMANDS[words], odd)).encode()
+    done = run(says, words)
+    assert done.returncode == (1 if "--watch" in words else 0), done.stderr
+    assert not done.stderr
+    assert not {"\ud800", "\x1b", "\x07", "\u202e"} & set(done.stdout)
+    if odd.startswith("["):
+        assert odd in done.stdout
+
+
+def _with_in_each_text(value: Any, odd: str) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: entry if key.endswith("_at") else _with_in_each_text(entry, odd)
+            for key, entry in value.items()
+        }
+    if isinstance(value, list):
+        return [_with_in_each_text(entry, odd) for entry in value]
+    return f"{value}{odd}" if isinstance(value, str) else value
+
+
+def test_problems_of_the_pipeline_are_told_with_their_place(says: Says) -> None:
+    problem = {"id": "PY001", "line": 3, "column": 5, "action": None, "message": "Not a mapping.\x1b[2J"}
+    error = {"id": "RQ002", "message": "project.yaml has 1 error.", "problems": [problem]}
+    says.status, says.body = 422, json.dumps({"errors": [error]}).encode()
+    done = run(says, ("status",))
+    assert done.returncode == 1
+    assert done.stderr == (
+        "RQ002: project.yaml has 1 error.\n  line 3, column 5: PY001 Not a mapping.\\x1b[2J\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -162,7 +264,7 @@ def test_a_refusal_of_another_kind_is_told_with_its_status(says: Says, body: obj
     says.status, says.body = 422, json.dumps(body).encode()
     done = run(says, ("status",))
     assert done.returncode == 1
-    assert done.stderr == "jobrunner: The controller answered with status 422.\n"
+    assert "answered with status 422 and not like a controller. Check its address." in done.stderr
 
 
 @pytest.mark.parametrize("problems", [None, 1, ["x"], [{"line": 1}], {"a": 1}])

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -196,16 +197,27 @@ def test_nothing_of_the_environment_or_of_the_engine_goes_along(
         "unix://",
         "unix://host/path",
         "unix:///path/",
-        "unix:///path?x",
         "/a",
+        "ssh://user@127.0.0.1",
+        "tcp://127.0.0.1:0",
+        "tcp://127.0.0.1:67911",
+        "tcp://[1234]:9",
+        "tcp://[abc]:9",
     ],
 )
 def test_other_ways_to_an_engine_are_refused(url: str) -> None:
-    with pytest.raises(
-        EngineError, match="address of an engine is unix:///path or tcp://host:port"
-    ) as refused:
+    with pytest.raises(EngineError, match="must be unix:///path or tcp://host:port") as refused:
         Engine(url)
     assert "secret" not in str(refused.value)
+    assert "connect" not in str(refused.value), "nobody was asked"
+
+
+@pytest.mark.parametrize("place", ["a b", "what?", "café", "a_b"])
+def test_a_socket_is_where_its_address_says(place: str) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        script = Script(f"{folder}/{place}")
+        EngineLine(script.url, timeout=2).close()
+        script.close()
 
 
 @pytest.mark.parametrize("url", ["tcp://127.0.0.1:{port}", "http://127.0.0.1:{port}/", "http://[::1]:{port}"])
@@ -237,6 +249,15 @@ def test_what_an_engine_finds_wrong_is_refused_in_its_words(engine: Script) -> N
     engine.answers = [answer(b'{"message": "no such setting"}', "400 Bad Request")]
     with pytest.raises(SandboxRefused, match=r": no such setting$"):
         client.start("one")
+    client.close()
+
+
+def test_an_engine_of_another_version_is_trouble_and_no_refusal(engine: Script) -> None:
+    client = Engine(engine.url)
+    said = b'{"message": "client version 1.41 is too old. Minimum supported API version is 1.44"}'
+    engine.answers = [answer(said, "400 Bad Request")]
+    with pytest.raises(EngineError, match="too old"):
+        client.create("one", {"Image": "two"})
     client.close()
 
 
@@ -285,8 +306,11 @@ def test_what_is_not_there_or_done_already_is_no_error(engine: Script) -> None:
     client.close()
 
 
-def test_waiting_ends_at_its_deadline(engine: Script) -> None:
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"])
+def test_waiting_ends_at_its_deadline(engine: Script, head: bytes) -> None:
+    # Engines send the head at once.
     client = Engine(engine.url)
+    engine.answers = [head]
     began = time.monotonic()
     client.wait("one", 0.5)
     assert 0.4 < time.monotonic() - began < 2
@@ -299,6 +323,17 @@ def test_an_answer_of_another_kind_is_an_engine_error(engine: Script, body: byte
     engine.answers = [answer(body)]
     with pytest.raises(EngineError, match="no proper answer"):
         client.inspect("one")
+    client.close()
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+def test_a_question_is_not_answered_by_nothing(engine: Script, status: str) -> None:
+    client = Engine(engine.url)
+    engine.answers = [f"HTTP/1.1 {status}\r\n\r\n".encode()] * 2
+    with pytest.raises(EngineError, match="no proper answer"):
+        client.inspect("one")
+    with pytest.raises(EngineError, match="no proper answer"):
+        list(client.log("one"))
     client.close()
 
 
