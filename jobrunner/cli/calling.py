@@ -39,8 +39,9 @@ def address(given: str) -> str:
     try:
         return check_address(text, allow_loopback_http=True)
     except InsecureController:
+        # Not quoted: somebody may have pasted a password into it.
         raise Stop(
-            f"{printable(text)} is not an https address like https://host[:port]; "
+            "The controller's address is not an https address like https://host[:port]; "
             "your token must not travel in the clear."
         ) from None
 

@@ -56,7 +56,7 @@ def run(
     except LocalProblem as problem:
         raise Stop(_told(problem, folder)) from problem
     except (EngineError, SandboxRefused) as error:
-        raise Stop(_engine_help(str(error))) from error
+        raise Stop(engine_help(str(error))) from error
     except OSError as error:
         raise Stop(f"A file could not be read or written: {error}.") from error
     except KeyboardInterrupt:
@@ -234,7 +234,8 @@ def _as_data(planned: "list[Step]", warnings: tuple[str, ...]) -> dict[str, Any]
     }
 
 
-def _engine_help(said: str) -> str:
+def engine_help(said: str) -> str:
+    """What an engine's trouble is, and what to look at where it does not answer."""
     hint = " Is Docker running, and may you use it?" if "connect" in said else ""
     return f"{said}.{hint}"
 

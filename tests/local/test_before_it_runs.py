@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from jobrunner.cli.run import engine_help
+from jobrunner.executors.base import EngineError
+from jobrunner.local.bench import open_executor
 from jobrunner.local.hashing import hash_files
 from jobrunner.local.landing import why_blocked
 from jobrunner.local.planning import steps, wish
@@ -242,6 +245,29 @@ def test_without_an_engine_plan_answers_and_run_says_what_to_do(tmp_path: Path) 
     assert (done.returncode, done.stdout) == (1, "")
     assert "Is Docker running" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "tls", "said"),
+    [
+        ("ssh://user:secret@docker.example", "", "must be unix:///path or tcp://host:port"),
+        ("tcp://127.0.0.1:1", "1", "an engine behind TLS cannot be used here"),
+        ("tcp://127.0.0.1:1", "", "Is Docker running"),
+        ("unix:///nowhere", "1", "Is Docker running"),
+    ],
+)
+def test_an_engine_that_cannot_be_used_is_told_and_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, tls: str, said: str
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", host)
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", tls)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(EngineError) as problem:
+        open_executor(tmp_path)
+    told = engine_help(str(problem.value))
+    assert said in told
+    assert ("Is Docker running" in told) == (said == "Is Docker running")
+    assert "secret" not in told
 
 
 @pytest.mark.parametrize(
