@@ -55,8 +55,9 @@ with open("output/rows.bin", "wb") as file:
 def outputs_1000(runs: int = 5) -> Measurement:
     """1,000 moderately sensitive tables: collected, checked by content, published, told, stored.
 
-    Floor: only to make 1,000 such files in one folder and flush them. On ext4 without a journal it takes several
-    times as long for five minutes after many files were removed: their inodes are passed over one by one.
+    Floor: only to make 1,000 such files in one folder and flush them. On ext4 without a journal it takes
+    several times as long for five minutes after many files were removed: their inodes are passed over one by
+    one.
     """
     files = {"project.yaml": _MANY, "many.py": _MANY_PY}
     ours, floor = [], []
