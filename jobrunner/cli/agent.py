@@ -3,15 +3,18 @@
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from jobrunner.cli.agent_run import POLICY, run_agent
+from jobrunner.cli.agent_run import run_agent
 from jobrunner.cli.attest import attest
 from jobrunner.cli.errors import Stop
 
 app = typer.Typer(help="The agent inside a data centre (for its admins).", no_args_is_help=True)
+
+POLICY: Final = Path("/etc/jobrunner/agent.toml")
+"""Where the service reads its policy from, so that a site with one agent need not name the file."""
 
 PolicyFile = Annotated[
     Path, typer.Argument(metavar="POLICY", help="The site's policy file, as `agent init` wrote it.")

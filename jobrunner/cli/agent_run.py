@@ -2,17 +2,13 @@
 
 import sys
 from pathlib import Path
-from typing import Final
 
 from jobrunner.cli.errors import Stop
 
-POLICY: Final = Path("/etc/jobrunner/agent.toml")
-"""Where the service reads its policy from, so that a site with one agent need not name the file."""
 
-
-def run_agent(policy: Path = POLICY) -> int:
+def run_agent(policy: Path) -> int:
     """Run the agent until it is told to end; returns the exit status. Raises Stop where it cannot start."""
-    # structlog brings both along where they are: 6 MiB of which a log of JSON lines has no use.
+    # structlog brings both along where they are: 5 MiB of which a log of JSON lines has no use.
     for name in ("rich", "greenlet"):
         sys.modules[name] = None  # type: ignore[assignment]
 

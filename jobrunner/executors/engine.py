@@ -19,9 +19,9 @@ _IMPROPER: Final = (
 )  # fmt: skip
 _BAD_REQUEST: Final = 400
 _NOT_FOUND: Final = 404
+_CONFLICT: Final = 409
 # In what an engine says that took the place of another one while we spoke with that: no job is wrong.
 _OTHER_VERSION: Final = "client version"
-_CONFLICT: Final = 409
 _HEADER: Final = struct.Struct(">xxxxL")
 # Where engines keep the cgroup of a container, by cgroupfs and by systemd: there under cgroup v2, and in
 # each hierarchy below under v1.

@@ -3,7 +3,6 @@
 import copy
 import json
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 from jobrunner.cli import answers, calling
 from jobrunner.cli.errors import Stop
 from tests.fixtures import commands
+from tests.fixtures.http_serving import serving
 
 pytestmark = pytest.mark.http
 
@@ -93,13 +93,8 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def says() -> Iterator[Says]:
-    server = Says(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Says(("127.0.0.1", 0), Handler)) as server:
+        yield server
 
 
 def run(says: Says, words: tuple[str, ...]) -> "subprocess.CompletedProcess[str]":

@@ -1,7 +1,6 @@
 """Reading the log of a container from an engine that sends what it likes."""
 
 import struct
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -9,6 +8,7 @@ import pytest
 
 from jobrunner.executors.base import EngineError
 from jobrunner.executors.engine import Engine
+from tests.fixtures.http_serving import serving
 
 pytestmark = pytest.mark.http
 
@@ -40,13 +40,8 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def answers() -> Iterator[Answers]:
-    server = Answers(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Answers(("127.0.0.1", 0), Handler)) as server:
+        yield server
 
 
 @pytest.fixture
