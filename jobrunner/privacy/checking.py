@@ -4,7 +4,7 @@ Every file gets a report. One that makes the check die, hang or raise gets SDC09
 """
 
 import hashlib
-import os
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,17 +14,16 @@ from queue import SimpleQueue
 from typing import Final
 
 from jobrunner import __version__
-from jobrunner.privacy import frames
 from jobrunner.privacy.confined_process import ConfinedProcess, Launcher, NotConfined
 from jobrunner.privacy.disclosure import engine, rulebook
-from jobrunner.privacy.disclosure.findings import FileReport, Report, file_report_from
+from jobrunner.privacy.disclosure.findings import FileReport, Report
 from jobrunner.privacy.levels import MODERATELY
 from jobrunner.privacy.logs import log_tail
 from jobrunner.privacy.outputs import CollectedFile
+from jobrunner.privacy.questions import ASKED_AHEAD, TIME_LIMIT, Questions, Request
 
 # How long after its own deadline the kernel may take to kill a child before the whole worker is ended.
 _GRACE_SECONDS = 5
-_WORDS = frozenset({"time limit", "check failed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +34,6 @@ class CheckLimits:
     cpu_seconds: int = 10
     wall_seconds: int = 20
     total_seconds: float = 1800.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    path: str
-    stored: Path
-    sha256: str
-    size: int
-    is_log: bool
 
 
 class TheLog(Enum):
@@ -122,7 +112,7 @@ def check_files(
     )
 
 
-def _requests(files: Iterable[CollectedFile | TheLog], log: Path | None, log_name: str) -> Iterator[_Request]:
+def _requests(files: Iterable[CollectedFile | TheLog], log: Path | None, log_name: str) -> Iterator[Request]:
     came = False
     for file in files:
         if isinstance(file, TheLog):
@@ -130,14 +120,14 @@ def _requests(files: Iterable[CollectedFile | TheLog], log: Path | None, log_nam
             if log is not None:
                 yield _log_request(log, log_name)
         elif file.level == MODERATELY:
-            yield _Request(file.path, file.stored, file.sha256, file.size, False)
+            yield Request(file.path, file.stored, file.sha256, file.size, False)
     if log is not None and not came:
         yield _log_request(log, log_name)
 
 
-def _log_request(log: Path, name: str) -> _Request:
+def _log_request(log: Path, name: str) -> Request:
     tail = log_tail(log)
-    return _Request(name, log, hashlib.sha256(tail).hexdigest(), len(tail), True)
+    return Request(name, log, hashlib.sha256(tail).hexdigest(), len(tail), True)
 
 
 class Checker:
@@ -186,7 +176,7 @@ class Checker:
             self._dismissed.pop().stop()
 
     def reports(
-        self, requests: Iterable[_Request], still_wanted: Callable[[], object] = lambda: None
+        self, requests: Iterable[Request], still_wanted: Callable[[], object] = lambda: None
     ) -> list[FileReport]:
         """One report for each request, in order. The worker reads these files and no others."""
         try:
@@ -195,64 +185,29 @@ class Checker:
             self.dismiss()
 
     def _reports(
-        self, requests: Iterable[_Request], still_wanted: Callable[[], object]
+        self, requests: Iterable[Request], still_wanted: Callable[[], object]
     ) -> Iterator[FileReport]:
-        spent = 0.0  # waiting for the next file is no time of the checks
-        for number, request in enumerate(requests):
-            if spent > self.limits.total_seconds:
-                yield self._unchecked(request, "time limit")
-                continue
-            began = time.monotonic()
-            try:
-                yield self._ask(number, request, still_wanted)
-            except (frames.BrokenConversation, NotConfined, OSError):
-                self.stop()
-                yield self._unchecked(request, "check failed")
-            finally:
-                spent += time.monotonic() - began
+        questions = Questions(self._line, self.stop, still_wanted)
+        for request in requests:
+            # Waiting for the next file is no time of the checks.
+            in_time = questions.seconds <= self.limits.total_seconds
+            if in_time:
+                questions.ask(request)
+            yield from self._answers(questions, ASKED_AHEAD - 1 if in_time else 0)
+            if not in_time:
+                yield self._unchecked(request, TIME_LIMIT)
+        yield from self._answers(questions, 0)
 
-    def _ask(self, number: int, request: _Request, still_wanted: Callable[[], object]) -> FileReport:
-        still_wanted()
-        worker = self._started()
-        fd = os.open(request.stored, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            question = {
-                "id": number,
-                "path": request.path,
-                "sha256": request.sha256,
-                "is_log": request.is_log,
-            }
-            frames.send(worker.connection, question, fd)
-        finally:
-            os.close(fd)
-        while True:
-            received = frames.receive(worker.connection, still_wanted)
-            if received is None:
-                raise frames.BrokenConversation("the worker ended")
-            answer, extra = received
-            if extra is not None:
-                os.close(extra)
-                raise frames.BrokenConversation("the worker sent a file")
-            if "died" in answer:
-                why = answer["died"]
-                return self._unchecked(request, why if why in _WORDS else "check failed")
-            if answer.get("id") == number:
-                return self._trusted(request, answer)
+    def _answers(self, questions: Questions, left: int) -> Iterator[FileReport]:
+        """Reports on what was asked, until no more than `left` are without one."""
+        while len(questions) > left:
+            request, answer = questions.answer()
+            yield answer if isinstance(answer, FileReport) else self._unchecked(request, answer.why)
 
-    def _trusted(self, request: _Request, answer: Mapping[str, object]) -> FileReport:
-        """The report as sent, if it is a report on this very file."""
-        try:
-            report = file_report_from(answer["report"])  # type: ignore[arg-type]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise frames.BrokenConversation("the worker sent no report") from error
-        if (report.path, report.sha256) != (request.path, request.sha256):
-            raise frames.BrokenConversation("the worker sent a report on another file")
-        return report
-
-    def _started(self) -> ConfinedProcess:
+    def _line(self) -> socket.socket:
         worker = self._launch()
         worker.confirm()
-        return worker
+        return worker.connection
 
     def _launch(self) -> ConfinedProcess:
         if self.worker is None:
@@ -269,5 +224,5 @@ class Checker:
             )
         return self.worker
 
-    def _unchecked(self, request: _Request, why: str) -> FileReport:
+    def _unchecked(self, request: Request, why: str) -> FileReport:
         return engine.unchecked(request.path, request.size, request.sha256, self.book, why)

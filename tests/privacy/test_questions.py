@@ -1,0 +1,251 @@
+"""Asking ahead: a worker at the other end of a real socket that dies, lies or says a lot."""
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobrunner.privacy import frames
+from jobrunner.privacy.confined_process import NotConfined
+from jobrunner.privacy.disclosure.findings import FileReport
+from jobrunner.privacy.questions import ASKED_AHEAD, Questions, Request, Unanswered
+
+pytestmark = pytest.mark.unit
+
+Answer = Callable[[socket.socket, dict[str, Any]], None]
+
+
+def report(question: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """An answer without findings, as the worker sends it."""
+    about = {
+        "path": question["path"],
+        "sha256": question["sha256"],
+        "bytes": 3,
+        "type_declared": "csv",
+        "type_found": "text",
+        "tables": 1,
+        "rows": 2,
+        "columns": 1,
+        "rules_run": [],
+        "rules_skipped": [],
+        "findings": [],
+    }
+    return {"id": question["id"], "report": {**about, **changes}}
+
+
+class Site:
+    """Files that are asked about, and workers that answer as the test says, one after the other."""
+
+    def __init__(self, folder: Path, *answers: Answer) -> None:
+        self.folder = folder
+        self.asked: list[str] = []
+        self.broken = 0
+        self._answers = list(answers)
+        self._line: socket.socket | None = None
+        self._workers: list[threading.Thread] = []
+        self.questions = Questions(self._worker, self._break, lambda: None)
+
+    def request(self, name: str) -> Request:
+        stored = self.folder / name
+        stored.write_bytes(b"a\n1")
+        return Request(name, stored, "0" * 64, 3, is_log=False)
+
+    def ask(self, *names: str) -> None:
+        for name in names:
+            self.questions.ask(self.request(name))
+
+    def answers(self) -> dict[str, str]:
+        """What came of each open question: its path, and `checked` or why not."""
+        found = {}
+        while len(self.questions):
+            request, answer = self.questions.answer()
+            found[request.path] = "checked" if isinstance(answer, FileReport) else answer.why
+        return found
+
+    def _worker(self) -> socket.socket:
+        if self._line is None:
+            if not self._answers:
+                raise NotConfined("no more workers")
+            self._line, theirs = socket.socketpair()
+            self._line.settimeout(5)
+            answer = self._answers.pop(0)
+            worker = threading.Thread(target=self._serve, args=(theirs, answer), daemon=True)
+            worker.start()
+            self._workers.append(worker)
+        return self._line
+
+    def _serve(self, line: socket.socket, answer: Answer) -> None:
+        with line, suppress(frames.BrokenConversation, ConnectionError):
+            while (received := frames.receive(line)) is not None:
+                question, fd = received
+                assert fd is not None
+                os.close(fd)
+                self.asked.append(question["path"])
+                answer(line, question)
+
+    def _break(self) -> None:
+        self.broken += 1
+        if self._line is not None:
+            self._line.close()
+            self._line = None
+
+    def close(self) -> None:
+        self._break()
+        for worker in self._workers:
+            worker.join(5)
+
+
+@contextmanager
+def site(folder: Path, *answers: Answer) -> Iterator[Site]:
+    made = Site(folder, *answers)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def honest(line: socket.socket, question: dict[str, Any]) -> None:
+    frames.send(line, report(question))
+
+
+def dies_of(name: str) -> Answer:
+    def answer(line: socket.socket, question: dict[str, Any]) -> None:
+        if question["path"] == name:
+            line.shutdown(socket.SHUT_RDWR)
+            raise ConnectionError
+        honest(line, question)
+
+    return answer
+
+
+def test_O14_who_dies_of_one_file_is_asked_again_about_those_behind_it(tmp_path: Path) -> None:
+    names = [f"{number}.csv" for number in range(ASKED_AHEAD)]
+    with site(tmp_path, dies_of("2.csv"), honest) as made:
+        made.ask(*names)
+        found = made.answers()
+    assert list(found) == names
+    assert {name for name in names if found[name] != "checked"} == {"2.csv"}
+    assert found["2.csv"] == "check failed"
+
+
+def test_O14_each_file_that_kills_costs_itself_only(tmp_path: Path) -> None:
+    with site(tmp_path, dies_of("b"), dies_of("d"), honest) as made:
+        made.ask("a", "b", "c", "d", "e")
+        found = made.answers()
+    assert found == {
+        "a": "checked",
+        "b": "check failed",
+        "c": "checked",
+        "d": "check failed",
+        "e": "checked",
+    }
+
+
+def test_O14_without_another_worker_nothing_passes(tmp_path: Path) -> None:
+    with site(tmp_path, dies_of("a")) as made:
+        made.ask("a", "b")
+        assert made.answers() == {"a": "check failed", "b": "check failed"}
+        made.ask("c")
+        assert made.answers() == {"c": "check failed"}
+
+
+def test_a_file_that_is_gone_costs_no_worker(tmp_path: Path) -> None:
+    with site(tmp_path, honest) as made:
+        gone = made.request("gone")
+        gone.stored.unlink()
+        made.ask("a")
+        made.questions.ask(gone)
+        made.ask("b")
+        assert made.answers() == {"a": "checked", "gone": "check failed", "b": "checked"}
+        assert made.broken == 0
+
+
+@pytest.mark.parametrize("word", ["time limit", "check failed"])
+def test_of_a_child_that_died_the_oldest_file_is_why(tmp_path: Path, word: str) -> None:
+    def answer(line: socket.socket, question: dict[str, Any]) -> None:
+        if question["path"] == "b":
+            frames.send(line, {"died": word})
+        else:
+            honest(line, question)
+
+    with site(tmp_path, answer) as made:
+        made.ask("a", "b", "c")
+        assert made.answers() == {"a": "checked", "b": word, "c": "checked"}
+        assert made.broken == 0
+
+
+@pytest.mark.parametrize("word", ["anything else", "", None, 1, [], {"time limit": 1}])
+def test_O14_a_worker_puts_no_words_of_its_own_into_a_report(tmp_path: Path, word: object) -> None:
+    with site(tmp_path, lambda line, _question: frames.send(line, {"died": word})) as made:
+        made.ask("a")
+        assert made.answers() == {"a": "check failed"}
+
+
+@pytest.mark.parametrize(
+    "changes", [{"path": "another.csv"}, {"sha256": "1" * 64}, {"findings": None}, {"findings": [1]}]
+)
+def test_O14_a_report_on_another_file_is_none_on_this(tmp_path: Path, changes: dict[str, Any]) -> None:
+    def lies(line: socket.socket, question: dict[str, Any]) -> None:
+        frames.send(line, report(question, **changes))
+
+    with site(tmp_path, lies, honest) as made:
+        made.ask("a", "b")
+        assert made.answers() == {"a": "check failed", "b": "checked"}
+        assert made.broken == 1
+
+
+def test_O14_a_report_that_comes_too_early_counts_for_nobody(tmp_path: Path) -> None:
+    """Who answers the second question in the first one's place has not looked at the second file."""
+
+    def early(line: socket.socket, question: dict[str, Any]) -> None:
+        if question["path"] == "a":
+            frames.send(line, report({**question, "id": question["id"] + 1, "path": "b"}))
+            honest(line, question)
+        else:
+            frames.send(line, {"died": "time limit"})
+
+    with site(tmp_path, early) as made:
+        made.ask("a", "b")
+        assert made.answers() == {"a": "checked", "b": "time limit"}
+
+
+def test_O14_a_worker_that_sends_a_file_is_left(tmp_path: Path) -> None:
+    def sends(line: socket.socket, question: dict[str, Any]) -> None:
+        fd = os.open("/dev/null", os.O_RDONLY)
+        try:
+            frames.send(line, report(question), fd)
+        finally:
+            os.close(fd)
+
+    with site(tmp_path, sends, honest) as made:
+        made.ask("a")
+        assert made.answers() == {"a": "check failed"}
+        assert made.broken == 1
+
+
+def test_long_answers_block_nobody(tmp_path: Path) -> None:
+    """Far more than a socket holds, for each of the files that were asked ahead."""
+
+    def talks(line: socket.socket, question: dict[str, Any]) -> None:
+        frames.send(line, report(question, rules_skipped=["x" * 100] * 20_000))
+
+    names = [f"{number}.csv" for number in range(ASKED_AHEAD)]
+    with site(tmp_path, talks) as made:
+        made.ask(*names)
+        assert made.answers() == dict.fromkeys(names, "checked")
+
+
+def test_what_is_asked_is_sent_before_an_answer_is_taken(tmp_path: Path) -> None:
+    with site(tmp_path, honest) as made:
+        made.ask("a", "b", "c")
+        assert len(made.questions) == 3
+        first, answer = made.questions.answer()
+        assert (first.path, len(made.questions)) == ("a", 2)
+        assert not isinstance(answer, Unanswered)
+        made.answers()
+        assert made.asked == ["a", "b", "c"]
