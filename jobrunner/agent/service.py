@@ -38,6 +38,7 @@ from jobrunner.agent.report import Reporter
 from jobrunner.agent.results import Results
 from jobrunner.agent.reusable import FindSource, ReusableActions, none_allowed
 from jobrunner.agent.site_hook import SiteHook
+from jobrunner.agent.spread_folder import spread
 from jobrunner.agent.uid_pool import THIS_MACHINE, Accounts, check_ids
 from jobrunner.executors.base import EngineError, Executor, SandboxRefused
 from jobrunner.executors.docker import DockerExecutor
@@ -333,7 +334,9 @@ def serve(policy_file: Path, accounts: Accounts = THIS_MACHINE) -> int:
     os.umask(0o022)
     for setting in ("high", "state", "cache"):
         make_private(getattr(site, setting), f"folders.{setting}")
-    make_private(site.high / "staging", "folders.high")
+    for folder in ("staging", "runs"):
+        make_private(site.high / folder, "folders.high")
+    spread(site.high / "runs")
     site.medium.mkdir(parents=True, exist_ok=True, mode=0o750)
     lock = os.open(site.state / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
