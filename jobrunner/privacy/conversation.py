@@ -64,6 +64,7 @@ class Conversation:
         self.kept = kept
         self.still_wanted = still_wanted
         self.state = Heard()
+        self._folders: set[Path] = set()
         self.deadline = time.monotonic() + limits.seconds
 
     def run(self, connection: socket.socket) -> None:
@@ -195,7 +196,9 @@ class Conversation:
             return None  # the attempt is lost already: look at the rest, copy nothing
         stored = self.into.files / path
         try:
-            stored.parent.mkdir(parents=True, exist_ok=True)
+            if stored.parent not in self._folders:
+                stored.parent.mkdir(parents=True, exist_ok=True)
+                self._folders.add(stored.parent)
             copied = copy_hashed(fd, stored, self.keep_going)
         except Changed:
             return "it changed while it was read"

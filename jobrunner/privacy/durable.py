@@ -66,12 +66,13 @@ def write_new(path: Path, content: bytes, mode: int = 0o444) -> None:
 def link_new(source: str, path: str) -> None:
     """Make `path` a hard link to `source`, in place of what was there. Raises OSError (EXDEV)."""
     try:
+        there = os.lstat(path)
+    except FileNotFoundError:
         os.link(source, path, follow_symlinks=False)
         return
-    except FileExistsError:
-        if os.path.samestat(os.lstat(source), os.lstat(path)):
-            return  # rename would do nothing, and leave the temporary name
-    temporary = temporary_beside(Path(path))
+    if os.path.samestat(os.lstat(source), there):
+        return  # rename would do nothing, and leave the temporary name
+    temporary = Path(f"{path.rpartition('/')[0]}/{_temporary_name()}")
     os.link(source, temporary, follow_symlinks=False)
     try:
         temporary.rename(path)
@@ -82,7 +83,11 @@ def link_new(source: str, path: str) -> None:
 
 def temporary_beside(path: Path) -> Path:
     """A name in the same folder that no output can have been given by accident."""
-    return path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
+    return path.with_name(_temporary_name())
+
+
+def _temporary_name() -> str:
+    return f"{TEMPORARY}{secrets.token_hex(8)}"
 
 
 def make_folders(path: Path, mode: int = 0o755) -> None:

@@ -46,12 +46,10 @@ def _part_refused(part: str) -> str | None:
         return "its path has an empty part, `.` or `..`"
     if len(part.encode("utf-8")) > PART_BYTES:
         return f"a part of its path is longer than {PART_BYTES} bytes"
-    if any(unicodedata.category(sign) in _REFUSED_CATEGORIES for sign in part):
-        return "its name holds a control, invisible or unassigned character"
-    if not _BLANK.isdisjoint(part):
-        return "its name holds a character that looks like nothing"
-    if any(unicodedata.category(sign) == "Zs" and sign != " " for sign in part):
-        return "its name holds a space that is not the plain one"
+    if not (part.isascii() and part.isprintable()):
+        why = _sign_refused(part)
+        if why is not None:
+            return why
     if "\\" in part:
         return "its name holds a backslash"
     if part.startswith("-"):
@@ -60,6 +58,16 @@ def _part_refused(part: str) -> str | None:
         return "a part of its path ends with a dot or a space"
     if part.split(".", 1)[0].rstrip(" ").casefold() in _DEVICES:
         return "a part of its path is the name of a device on other systems"
+    return None
+
+
+def _sign_refused(part: str) -> str | None:
+    if any(unicodedata.category(sign) in _REFUSED_CATEGORIES for sign in part):
+        return "its name holds a control, invisible or unassigned character"
+    if not _BLANK.isdisjoint(part):
+        return "its name holds a character that looks like nothing"
+    if any(unicodedata.category(sign) == "Zs" and sign != " " for sign in part):
+        return "its name holds a space that is not the plain one"
     return None
 
 

@@ -45,6 +45,7 @@ class RunFolder:
         self.files = path / "files"
         self.log = path / "log"
         self.findings = path / "findings.json"
+        self._files_are_safe = False
 
     @classmethod
     def create(cls, high: Path, job_id: str, attempt: int) -> "RunFolder":
@@ -72,8 +73,17 @@ class RunFolder:
     def empty_files(self) -> None:
         """Remove every file collected so far. Raises RunFinished."""
         self._require_unfinished()
+        self._files_are_safe = False
         shutil.rmtree(self.files)
         self.files.mkdir(0o700)
+
+    def sync_files(self) -> None:
+        """Bring every file collected so far to the disk: something to do while others are not done yet.
+
+        No file may be added afterwards. `finish` does it where nobody did.
+        """
+        durable.sync_tree(self.files)
+        self._files_are_safe = True
 
     def finish(
         self, facts: RunFacts, collection: Collection | None = None, report: Report | None = None
@@ -109,7 +119,10 @@ class RunFolder:
         tail = hashlib.sha256(log_tail(self.log)).hexdigest()
         log = RunLog(_sha256(self.log), self.log.stat().st_size, **log_verdict(report, tail))
         record = RunRecord(self.job_id, self.attempt, facts, log, outputs, self.path)
-        durable.sync_tree(self.path)
+        if not self._files_are_safe:
+            self.sync_files()
+        for path in (self.findings,) * (report is not None) + (self.log, self.path):
+            durable.sync_file(path)
         durable.write_new(self.path / _METADATA, records.dump(record))
         return record
 

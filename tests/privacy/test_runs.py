@@ -56,6 +56,33 @@ def test_a_finished_run_is_immutable(site: Site) -> None:
         RunFolder.reopen(site.high, job_id(), 1)
 
 
+@pytest.mark.parametrize("early", ["not at all", "these", "others"])
+def test_when_a_run_is_recorded_all_of_it_is_on_the_disk(
+    site: Site, monkeypatch: pytest.MonkeyPatch, early: str
+) -> None:
+    synced: set[int] = set()
+    fsync = os.fsync
+
+    def noted(fd: int) -> None:
+        fsync(fd)
+        synced.add(os.fstat(fd).st_ino)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    site.write({f"{folder}{number}.csv": TABLE for folder in ("", "in/side/") for number in range(4)})
+    folder = site.folder()
+    if early == "others":
+        site.collect([("*.csv", HIGH)], into=folder)
+        folder.sync_files()
+        synced.clear()
+    collection = site.collect([("*.csv", MODERATE), ("in/side/*.csv", HIGH)], into=folder)
+    if early == "these":
+        folder.sync_files()
+    folder.finish(facts(), collection, site.check(collection, folder))
+    held = [folder.path, *folder.path.rglob("*")]
+    assert len(held) == 15
+    assert {path for path in held if path.stat().st_ino not in synced} == set()
+
+
 def test_an_unfinished_run_is_emptied(site: Site) -> None:
     folder = site.folder(log="old")
     (folder.files / "deep").mkdir()
