@@ -77,7 +77,7 @@ def finished(world: World, request: str) -> float:
     return datetime.fromisoformat(last).replace(tzinfo=UTC).timestamp()
 
 
-def chain10(runs: int = 5) -> Measurement:
+def chain10(runs: int = 7) -> Measurement:
     """Ten actions, each needing the one before: from the request to the arrival of the last one's end."""
     ours, floor = [], []
     with site(_pipeline(10), "step0") as (world, study, engine, image_id):
@@ -92,7 +92,7 @@ def chain10(runs: int = 5) -> Measurement:
     return Measurement("chain10", "chain of 10 no-op actions", ours, floor, "at most 1.25 x the floor")
 
 
-def independent20(runs: int = 5) -> Measurement:
+def independent20(runs: int = 7) -> Measurement:
     """Twenty actions that need nothing, two at a time; floor: twenty raw runs, two at a time."""
     ours, floor = [], []
     actions = [f"step{number}" for number in range(20)]
