@@ -183,6 +183,7 @@ class Results:
             if collection.notes:
                 append_ours(folder.log, collection.notes)
                 coming.put_log()
+            still_wanted()
             folder.sync_files()  # while the last ones are checked
         folder.finish(_facts(attempt, Reason.COMPLETED), collection, report.result())
 

@@ -44,6 +44,7 @@ from jobrunner.executors.base import EngineError, Executor, SandboxRefused
 from jobrunner.executors.docker import DockerExecutor
 from jobrunner.privacy.areas import Areas
 from jobrunner.privacy.confined_process import Launcher
+from jobrunner.privacy.durable import sync_file
 from jobrunner.study import GitRules, GitUnusable, Mirrors
 from jobrunner.sync import outbox
 from jobrunner.sync.client import AgentClient
@@ -337,6 +338,7 @@ def serve(policy_file: Path, accounts: Accounts = THIS_MACHINE) -> int:
     for folder in ("staging", "runs"):
         make_private(site.high / folder, "folders.high")
     spread(site.high / "runs")
+    sync_file(site.high)
     site.medium.mkdir(parents=True, exist_ok=True, mode=0o750)
     lock = os.open(site.state / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

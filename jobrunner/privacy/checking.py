@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Final
 
 from jobrunner import __version__
 from jobrunner.privacy.confined_process import ConfinedProcess, Launcher, NotConfined
@@ -36,24 +35,26 @@ class CheckLimits:
     total_seconds: float = 1800.0
 
 
-class TheLog(Enum):
-    """Stands for the log among files that come."""
+class Sign(Enum):
+    """What may come among files: the log is another one, or the next one is not there yet."""
 
-    HERE = 1
+    THE_LOG = 1
+    NOT_YET = 2
 
 
-THE_LOG: Final = TheLog.HERE
+class GivenUp(Exception):
+    """Nobody needs the checks any more."""
 
 
 class Coming:
     """Files on their way from the collector to the checks, which run at the same time.
 
     Whoever collects puts them in, within a `with` block; when that ends, so do they. When it ends with an
-    error nobody needs the checks any more, and those that did not begin are left out.
+    error nobody needs the checks any more, and who makes them gets GivenUp.
     """
 
     def __init__(self) -> None:
-        self._files: SimpleQueue[CollectedFile | TheLog | None] = SimpleQueue()
+        self._files: SimpleQueue[CollectedFile | Sign | None] = SimpleQueue()
         self._given_up = False
 
     def put(self, file: CollectedFile) -> None:
@@ -62,7 +63,7 @@ class Coming:
 
     def put_log(self) -> None:
         """The log is there, or is another than it was: the check of how it is now is what counts."""
-        self._files.put(THE_LOG)
+        self._files.put(Sign.THE_LOG)
 
     def __enter__(self) -> "Coming":
         return self
@@ -71,13 +72,24 @@ class Coming:
         self._given_up = kind is not None
         self._files.put(None)
 
-    def __iter__(self) -> Iterator["CollectedFile | TheLog"]:
-        while (file := self._files.get()) is not None and not self._given_up:
+    def require_wanted(self) -> None:
+        """Raise GivenUp when the block ended with an error."""
+        if self._given_up:
+            raise GivenUp
+
+    def __iter__(self) -> Iterator["CollectedFile | Sign"]:
+        while True:
+            if self._files.empty():
+                yield Sign.NOT_YET
+            file = self._files.get()
+            self.require_wanted()
+            if file is None:
+                return
             yield file
 
 
 def check_files(
-    files: Iterable[CollectedFile | TheLog],
+    files: Iterable[CollectedFile | Sign],
     *,
     checker: "Checker",
     log: Path | None = None,
@@ -87,16 +99,22 @@ def check_files(
 ) -> Report:
     """The report on the moderately sensitive ones of `files` and on the last 1 MiB of `log`.
 
-    `files` may come while they are collected, and THE_LOG among them each time that `log` is another one;
-    when it never does, `log` is looked at after all files.
+    `files` may be `Coming`, and Sign.THE_LOG among them each time that `log` is another one; when it never
+    is, `log` is looked at after all files.
     `subject`: project, workspace, job, commit, for the report. A file that could not be checked is in the
     report with SDC099, also when no process can be started at all. `still_wanted` is called while a check
-    goes on, and may raise to stop.
+    goes on, and may raise to stop. Raises GivenUp.
     """
     started = int(time.time())
     of_log, reports = None, []
+
+    def wanted() -> None:
+        still_wanted()
+        if isinstance(files, Coming):
+            files.require_wanted()
+
     # No output can have the name of a log: nothing in `metadata` is collected.
-    for report in checker.reports(_requests(files, log, log_name), still_wanted):
+    for report in checker.reports(_requests(files, log, log_name), wanted):
         if log is not None and report.path == log_name:
             of_log = report
         else:
@@ -112,10 +130,15 @@ def check_files(
     )
 
 
-def _requests(files: Iterable[CollectedFile | TheLog], log: Path | None, log_name: str) -> Iterator[Request]:
+def _requests(
+    files: Iterable[CollectedFile | Sign], log: Path | None, log_name: str
+) -> Iterator[Request | None]:
+    """What to check, one after the other. None: the next one is not there yet."""
     came = False
     for file in files:
-        if isinstance(file, TheLog):
+        if file is Sign.NOT_YET:
+            yield None
+        elif isinstance(file, Sign):
             came = True
             if log is not None:
                 yield _log_request(log, log_name)
@@ -176,33 +199,44 @@ class Checker:
             self._dismissed.pop().stop()
 
     def reports(
-        self, requests: Iterable[Request], still_wanted: Callable[[], object] = lambda: None
+        self, requests: Iterable[Request | None], still_wanted: Callable[[], object] = lambda: None
     ) -> list[FileReport]:
-        """One report for each request, in order. The worker reads these files and no others."""
+        """One report for each request, in order. The worker reads these files and no others.
+
+        Where there is None among the requests, all that came before is answered before the next is asked for.
+        """
         try:
             return list(self._reports(requests, still_wanted))
         finally:
             self.dismiss()
 
     def _reports(
-        self, requests: Iterable[Request], still_wanted: Callable[[], object]
+        self, requests: Iterable[Request | None], still_wanted: Callable[[], object]
     ) -> Iterator[FileReport]:
+        # Waiting for the next file is no time of the checks, so it does not count.
         questions = Questions(self._line, self.stop, still_wanted)
         for request in requests:
-            # Waiting for the next file is no time of the checks.
-            in_time = questions.seconds <= self.limits.total_seconds
-            if in_time:
+            if request is None:
+                yield from self._answers(questions, 0)
+            elif self._has_time(questions):
                 questions.ask(request)
-            yield from self._answers(questions, ASKED_AHEAD - 1 if in_time else 0)
-            if not in_time:
+                yield from self._answers(questions, ASKED_AHEAD - 1)
+            else:
+                yield from self._answers(questions, 0)
                 yield self._unchecked(request, TIME_LIMIT)
         yield from self._answers(questions, 0)
 
     def _answers(self, questions: Questions, left: int) -> Iterator[FileReport]:
-        """Reports on what was asked, until no more than `left` are without one."""
-        while len(questions) > left:
+        """Reports on what was asked, until no more than `left` are without one, or the time is over."""
+        while len(questions) > left and self._has_time(questions):
             request, answer = questions.answer()
             yield answer if isinstance(answer, FileReport) else self._unchecked(request, answer.why)
+        if not self._has_time(questions):
+            for request in questions.drop():
+                yield self._unchecked(request, TIME_LIMIT)
+
+    def _has_time(self, questions: Questions) -> bool:
+        return questions.seconds <= self.limits.total_seconds
 
     def _line(self) -> socket.socket:
         worker = self._launch()

@@ -5,6 +5,7 @@ import secrets
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 TEMPORARY = ".jr-new-"
@@ -68,11 +69,13 @@ def link_new(source: str, path: str) -> None:
     try:
         there = os.lstat(path)
     except FileNotFoundError:
-        os.link(source, path, follow_symlinks=False)
-        return
-    if os.path.samestat(os.lstat(source), there):
-        return  # rename would do nothing, and leave the temporary name
-    temporary = Path(f"{path.rpartition('/')[0]}/{_temporary_name()}")
+        with suppress(FileExistsError):
+            os.link(source, path, follow_symlinks=False)
+            return
+    else:
+        if os.path.samestat(os.lstat(source), there):
+            return  # rename would do nothing, and leave the temporary name
+    temporary = temporary_beside(Path(path))
     os.link(source, temporary, follow_symlinks=False)
     try:
         temporary.rename(path)
@@ -83,11 +86,7 @@ def link_new(source: str, path: str) -> None:
 
 def temporary_beside(path: Path) -> Path:
     """A name in the same folder that no output can have been given by accident."""
-    return path.with_name(_temporary_name())
-
-
-def _temporary_name() -> str:
-    return f"{TEMPORARY}{secrets.token_hex(8)}"
+    return path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
 
 
 def make_folders(path: Path, mode: int = 0o755) -> None:

@@ -19,7 +19,7 @@ LARGEST = 16 * 1024 * 1024
 _LENGTH = struct.Struct("!I")
 # Room for more than one fd, so that a peer that sends two is seen and not cut off by the kernel.
 _ROOM_FOR_FDS = 8
-_LOOK_EVERY_MS = 500
+_LOOK_EVERY_S = 0.5
 
 
 class BrokenConversation(Exception):
@@ -47,46 +47,63 @@ def receive(
 ) -> tuple[dict[str, Any], int | None] | None:
     """The next message and the file that came with it, or None when the other side has closed.
 
-    The caller owns the fd, which is closed on exec. Waits as long as the socket's own timeout, and calls
-    `still_wanted` twice a second meanwhile, which may raise to stop. Raises BrokenConversation.
+    The caller owns the fd, which is closed on exec. Waits as long as the socket's own timeout. With
+    `still_wanted`, that holds for the whole message, and it is called twice a second meanwhile: it may raise
+    to stop. Raises BrokenConversation.
     """
     fds: list[int] = []
+    patience = _Patience(connection, still_wanted) if still_wanted is not None else None
     try:
-        if still_wanted is not None:
-            _wait(connection, still_wanted)
-        head = _receive_head(connection, fds)
+        head = _receive_head(connection, fds, patience)
         if head == b"":
             return None
         (length,) = _LENGTH.unpack(head)
         if length > LARGEST or len(fds) > 1:
             raise BrokenConversation("a message is too long or carries too many files")
-        message = json.loads(_receive_exactly(connection, length))
+        message = json.loads(_receive_exactly(connection, length, patience))
         if not isinstance(message, dict):
             raise BrokenConversation("a message is no mapping")
     except (OSError, ValueError, RecursionError, struct.error) as error:
         _close_all(fds)
         raise BrokenConversation("the other process has gone or sent no message") from error
-    except BrokenConversation:
+    except BaseException:
         _close_all(fds)
         raise
     return message, fds[0] if fds else None
 
 
-def _wait(connection: socket.socket, still_wanted: Callable[[], object]) -> None:
-    """Return when there is something to read."""
-    timeout = connection.gettimeout()
-    began = time.monotonic()
-    poll = select.poll()
-    poll.register(connection, select.POLLIN)
-    while not poll.poll(_LOOK_EVERY_MS):
-        still_wanted()
-        if timeout is not None and time.monotonic() - began > timeout:
-            raise BrokenConversation("the other process is silent")
+class _Patience:
+    """Waits for the next bytes of one message, and not longer than the socket's timeout for all of them."""
+
+    def __init__(self, connection: socket.socket, still_wanted: Callable[[], object]) -> None:
+        self._still_wanted = still_wanted
+        timeout = connection.gettimeout()
+        now = time.monotonic()
+        self._look_at = now + _LOOK_EVERY_S
+        self._over = None if timeout is None else now + timeout
+        self._poll = select.poll()
+        self._poll.register(connection, select.POLLIN)
+
+    def wait(self) -> None:
+        """Return when there is something to read."""
+        ready = False
+        while not ready:
+            ready = bool(self._poll.poll(_LOOK_EVERY_S * 1000))
+            now = time.monotonic()
+            if ready and now < self._look_at:
+                return
+            # Also where bytes come all the time, one by one.
+            self._still_wanted()
+            self._look_at = now + _LOOK_EVERY_S
+            if self._over is not None and now > self._over:
+                raise BrokenConversation("the other process is silent")
 
 
-def _receive_head(connection: socket.socket, fds: list[int]) -> bytes:
+def _receive_head(connection: socket.socket, fds: list[int], patience: _Patience | None) -> bytes:
     head = b""
     while len(head) < _LENGTH.size:
+        if patience is not None:
+            patience.wait()
         data, ancillary, _flags, _address = connection.recvmsg(
             _LENGTH.size - len(head), socket.CMSG_SPACE(_ROOM_FOR_FDS * array.array("i").itemsize)
         )
@@ -105,9 +122,11 @@ def _receive_head(connection: socket.socket, fds: list[int]) -> bytes:
     return head
 
 
-def _receive_exactly(connection: socket.socket, length: int) -> bytes:
+def _receive_exactly(connection: socket.socket, length: int, patience: _Patience | None) -> bytes:
     pieces = []
     while length:
+        if patience is not None:
+            patience.wait()
         piece = connection.recv(min(length, 1 << 18))
         if piece == b"":
             raise BrokenConversation("a message was cut short")

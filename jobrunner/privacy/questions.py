@@ -1,14 +1,16 @@
 """Asking the worker about files, some of them ahead of its answers, and what it says of each.
 
 The worker takes one request after the other, so what it dies of is the oldest one without an answer; those
-behind it are asked again of the next worker.
+behind it are asked again of the next worker. Whoever asks must take all answers before it waits for anything
+else: a worker whose answers nobody reads stands still, and its clock does not.
 """
 
 import os
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,7 +19,8 @@ from jobrunner.privacy import frames
 from jobrunner.privacy.confined_process import NotConfined
 from jobrunner.privacy.disclosure.findings import FileReport, file_report_from
 
-#: So many are asked before the first answer is waited for: all of them fit into the buffer of a socket.
+#: So many are asked before the first answer is waited for. They are short, so that they fit into the buffer
+#: of a socket by far: who sends them never waits for a worker that waits until its answer is read.
 ASKED_AHEAD: Final = 16
 
 CHECK_FAILED: Final = "check failed"
@@ -47,7 +50,8 @@ class Unanswered:
 class _Asked:
     number: int
     request: Request
-    connection: socket.socket | None = None
+    line: socket.socket | None = None
+    failed: bool = False
 
 
 class Questions:
@@ -69,6 +73,8 @@ class Questions:
         self._still_wanted = still_wanted
         self._open: deque[_Asked] = deque()
         self._number = 0
+        # A line that took no more; what was answered before may still be read from it.
+        self._deaf: socket.socket | None = None
         #: How long `ask` and `answer` took so far.
         self.seconds = 0.0
 
@@ -78,45 +84,57 @@ class Questions:
 
     def ask(self, request: Request) -> None:
         """One more request. What goes wrong shows in its answer."""
-        began = time.monotonic()
-        self._still_wanted()
-        asked = _Asked(self._number, request)
-        self._number += 1
-        self._send(asked)
-        self._open.append(asked)
-        self.seconds += time.monotonic() - began
+        with self._timed():
+            self._open.append(_Asked(self._number, request))
+            self._number += 1
+            self._send_open()
 
     def answer(self) -> tuple[Request, FileReport | Unanswered]:
         """Wait for the answer to the oldest request that has none."""
-        began = time.monotonic()
-        asked = self._open.popleft()
-        answer = self._answer(asked)
-        self.seconds += time.monotonic() - began
+        with self._timed():
+            if self._deaf is not None and self._open[0].line is None:
+                self._replace()
+            self._send_open()
+            asked = self._open[0]
+            answer = self._answer(asked)
+            self._open.popleft()
         return asked.request, answer
 
-    def _answer(self, asked: _Asked) -> FileReport | Unanswered:
-        if asked.connection is None:
-            return Unanswered(CHECK_FAILED)
-        try:
-            return self._receive(asked, asked.connection)
-        except (frames.BrokenConversation, OSError):
-            self._broken()
-            for other in self._open:
-                self._send(other)
-            return Unanswered(CHECK_FAILED)
+    def drop(self) -> list[Request]:
+        """Forget what has no answer, and return it, the oldest first. The worker is not to be asked again."""
+        dropped = [asked.request for asked in self._open]
+        self._open.clear()
+        return dropped
 
-    def _send(self, asked: _Asked) -> None:
-        request = asked.request
-        asked.connection = None
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        began = time.monotonic()
         try:
-            connection = self._worker()
-            fd = os.open(request.stored, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            yield
+        finally:
+            self.seconds += time.monotonic() - began
+
+    def _send_open(self) -> None:
+        """Send what no worker has, in order; whoever fails is the last one for now."""
+        for asked in self._open:
+            if asked.line is None and not asked.failed:
+                self._still_wanted()
+                if self._deaf is not None or not self._send(asked):
+                    return
+
+    def _send(self, asked: _Asked) -> bool:
+        request = asked.request
+        try:
+            line = self._worker()
         except NotConfined:
+            asked.failed = True
             self._broken()
-            return
+            return False
+        try:
+            fd = os.open(request.stored, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
-            return
-        asked.connection = connection
+            asked.failed = True
+            return True
         question = {
             "id": asked.number,
             "path": request.path,
@@ -124,16 +142,35 @@ class Questions:
             "is_log": request.is_log,
         }
         try:
-            frames.send(connection, question, fd)
+            frames.send(line, question, fd)
         except frames.BrokenConversation:
-            # It may have answered others before it broke, so whoever waits for the oldest finds out.
-            pass
+            line.settimeout(0.0)
+            self._deaf = line
+            return False
         finally:
             os.close(fd)
+        asked.line = line
+        return True
 
-    def _receive(self, asked: _Asked, connection: socket.socket) -> FileReport | Unanswered:
+    def _answer(self, asked: _Asked) -> FileReport | Unanswered:
+        if asked.line is None:
+            return Unanswered(CHECK_FAILED)
+        try:
+            return self._receive(asked, asked.line)
+        except (frames.BrokenConversation, OSError):
+            self._replace()
+            return Unanswered(CHECK_FAILED)
+
+    def _replace(self) -> None:
+        self._broken()
+        self._deaf = None
+        for asked in self._open:
+            asked.line = None
+
+    def _receive(self, asked: _Asked, line: socket.socket) -> FileReport | Unanswered:
+        over = time.monotonic() + (line.gettimeout() or 0.0)
         while True:
-            received = frames.receive(connection, self._still_wanted)
+            received = frames.receive(line, self._still_wanted)
             if received is None:
                 raise frames.BrokenConversation("the worker ended")
             answer, extra = received
@@ -144,13 +181,16 @@ class Questions:
                 return Unanswered(answer["died"] if answer["died"] in _WORDS else CHECK_FAILED)
             if answer.get("id") == asked.number:
                 return _trusted(asked.request, answer)
+            self._still_wanted()
+            if time.monotonic() > over:
+                raise frames.BrokenConversation("the worker answers everything else")
 
 
 def _trusted(request: Request, answer: Mapping[str, object]) -> FileReport:
     """The report as sent, if it is a report on this very file."""
     try:
         report = file_report_from(answer["report"])  # type: ignore[arg-type]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise frames.BrokenConversation("the worker sent no report") from error
     if (report.path, report.sha256) != (request.path, request.sha256):
         raise frames.BrokenConversation("the worker sent a report on another file")

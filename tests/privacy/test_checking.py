@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jobrunner.privacy.checking import Checker, CheckLimits, Coming, check_files
+from jobrunner.privacy.checking import Checker, CheckLimits, Coming, GivenUp, check_files
 from jobrunner.privacy.confined_process import ConfinedProcess
 from jobrunner.privacy.disclosure import rulebook
 from tests.privacy.making import CHECK_UID, HIGH, IS_ROOT, LAUNCHER, MODERATE, Site
@@ -147,3 +147,56 @@ def test_P21_checks_that_nobody_needs_any_more_stop(site: Site) -> None:
         check_files(collection.files, checker=checker, log=folder.log, still_wanted=unwanted)
     assert checker.worker is None
     checker.stop()
+
+
+@pytest.mark.slow
+def test_O14_a_check_does_not_wait_for_the_next_file(site: Site) -> None:
+    """Reports longer than a socket holds, and then a pause that is longer than one check may take."""
+    header = ",".join(f"patient_id_{number}" for number in range(199))
+    rows = "".join(
+        ",".join(str(10**9 + row * 199 + number) for number in range(199)) + "\n" for row in range(60)
+    )
+    site.write({"a.csv": f"{header}\n{rows}", "b.csv": TABLE, "c.csv": TABLE})
+    folder = site.folder()
+    files = site.collect([("*.csv", MODERATE)], into=folder).files
+    checker = Checker(LAUNCHER, CHECK_UID, CHECK_UID, limits=CheckLimits(wall_seconds=1))
+    with ThreadPoolExecutor(1) as beside, Coming() as coming:
+        checked = beside.submit(check_files, coming, checker=checker, log=folder.log)
+        coming.put(files[0])
+        coming.put(files[1])
+        time.sleep(2.5)
+        coming.put(files[2])
+    report = checked.result()
+    assert report.complete
+    assert [one.verdict for one in report.files] == ["stop", "none", "none"]
+    assert len(report.to_json()) > 300_000
+
+
+@pytest.mark.slow
+def test_P21_when_collecting_fails_no_check_is_finished(site: Site) -> None:
+    site.write({f"{number}.txt": "1\n" * 4_000_000 for number in range(4)})
+    folder = site.folder()
+    files = site.collect([("*.txt", MODERATE)], into=folder).files
+    checker = Checker(LAUNCHER, CHECK_UID, CHECK_UID)
+    with ThreadPoolExecutor(1) as beside:
+        coming = Coming()
+        checked = beside.submit(check_files, coming, checker=checker, log=folder.log)
+        coming.__enter__()
+        for file in files:
+            coming.put(file)
+        time.sleep(0.2)
+        failed = time.monotonic()
+        coming.__exit__(RuntimeError, RuntimeError("refused"), None)
+        assert isinstance(checked.exception(), GivenUp)
+        assert time.monotonic() - failed < 1.5
+    assert checker.worker is None
+    checker.stop()
+
+
+def test_when_the_time_is_over_what_was_asked_is_not_waited_for(site: Site) -> None:
+    site.write({f"{number}.csv": TABLE for number in range(20)})
+    folder = site.folder()
+    collection = site.collect([("*.csv", MODERATE)], into=folder)
+    report = site.check(collection, folder, CheckLimits(total_seconds=0))
+    assert [one.path for one in report.files] == [file.path for file in collection.files]
+    assert {one.findings[0].message for one in report.files} == {"not checked (time limit)"}

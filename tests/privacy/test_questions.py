@@ -1,8 +1,10 @@
 """Asking ahead: a worker at the other end of a real socket that dies, lies or says a lot."""
 
+import math
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +18,8 @@ from jobrunner.privacy.disclosure.findings import FileReport
 from jobrunner.privacy.questions import ASKED_AHEAD, Questions, Request, Unanswered
 
 pytestmark = pytest.mark.unit
+
+PATIENCE_S = 1.0
 
 Answer = Callable[[socket.socket, dict[str, Any]], None]
 
@@ -44,11 +48,13 @@ class Site:
     def __init__(self, folder: Path, *answers: Answer) -> None:
         self.folder = folder
         self.asked: list[str] = []
+        self.started = 0
         self.broken = 0
+        self.wanted: Callable[[], object] = lambda: None
         self._answers = list(answers)
         self._line: socket.socket | None = None
         self._workers: list[threading.Thread] = []
-        self.questions = Questions(self._worker, self._break, lambda: None)
+        self.questions = Questions(self._worker, self._break, lambda: self.wanted())
 
     def request(self, name: str) -> Request:
         stored = self.folder / name
@@ -69,10 +75,11 @@ class Site:
 
     def _worker(self) -> socket.socket:
         if self._line is None:
+            self.started += 1
             if not self._answers:
                 raise NotConfined("no more workers")
             self._line, theirs = socket.socketpair()
-            self._line.settimeout(5)
+            self._line.settimeout(PATIENCE_S)
             answer = self._answers.pop(0)
             worker = threading.Thread(target=self._serve, args=(theirs, answer), daemon=True)
             worker.start()
@@ -93,6 +100,11 @@ class Site:
         if self._line is not None:
             self._line.close()
             self._line = None
+
+    def open_files(self) -> list[str]:
+        """Files of the folder that this process holds open."""
+        links = [link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+        return [str(link) for link in links if self.folder in link.parents]
 
     def close(self) -> None:
         self._break()
@@ -152,6 +164,101 @@ def test_O14_without_another_worker_nothing_passes(tmp_path: Path) -> None:
         assert made.answers() == {"a": "check failed", "b": "check failed"}
         made.ask("c")
         assert made.answers() == {"c": "check failed"}
+        # One that did not start was told to be of no use, each time.
+        assert (made.started, made.broken) == (3, 3)
+
+
+class Unwanted(Exception):
+    pass
+
+
+def unwanted() -> None:
+    raise Unwanted
+
+
+def test_P21_no_worker_is_started_for_nobody(tmp_path: Path) -> None:
+    """Each start may take its time, and there may be one for each file that was asked ahead."""
+    with site(tmp_path, dies_of("a"), honest) as made:
+        made.ask("a", "b", "c")
+        made.questions.answer()
+        made.wanted = unwanted
+        with pytest.raises(Unwanted):
+            made.questions.answer()
+        assert made.started == 1
+
+
+def test_P21_after_a_death_one_worker_at_most_is_tried_for_an_answer(tmp_path: Path) -> None:
+    with site(tmp_path, dies_of("a")) as made:
+        made.ask("a", "b", "c", "d")
+        tried = []
+        while len(made.questions):
+            made.questions.answer()
+            tried.append(made.started)
+        assert tried == [1, 2, 3, 4]
+
+
+@pytest.mark.slow
+def test_P21_who_waits_for_a_silent_worker_can_be_stopped(tmp_path: Path) -> None:
+    with site(tmp_path, lambda _line, _question: None) as made:
+        made.ask("a")
+        made.wanted = unwanted
+        with pytest.raises(Unwanted):
+            made.questions.answer()
+
+
+@pytest.mark.slow
+def test_O14_a_worker_that_reads_nothing_and_answers_all_is_left(tmp_path: Path) -> None:
+    """It says that a child died, without an end: that may cost what it was asked, and nobody else."""
+
+    def floods(line: socket.socket, _question: dict[str, Any]) -> None:
+        while True:
+            frames.send(line, {"died": "check failed"})
+
+    found: dict[str, str] = {}
+    with site(tmp_path, floods, honest) as made:
+        for number in range(1000):
+            made.ask(f"{number:04}.csv")
+            if len(made.questions) == ASKED_AHEAD:
+                request, answer = made.questions.answer()
+                found[request.path] = "checked" if isinstance(answer, FileReport) else answer.why
+        found |= made.answers()
+        assert made.broken == 1
+        assert made.questions.seconds < 4 * PATIENCE_S
+    assert list(found) == [f"{number:04}.csv" for number in range(1000)]
+    checked = [name for name, what in found.items() if what == "checked"]
+    # No worker skips one: all after the last that the first one cost.
+    assert 0 < len(checked) < 1000
+    assert checked == list(found)[-len(checked) :]
+
+
+@pytest.mark.slow
+def test_O14_a_worker_that_answers_everything_else_is_left(tmp_path: Path) -> None:
+    def floods(line: socket.socket, _question: dict[str, Any]) -> None:
+        while True:
+            frames.send(line, {"id": -1})
+
+    looks = []
+    with site(tmp_path, floods, honest) as made:
+        made.ask("a", "b")
+        made.wanted = lambda: looks.append(1)
+        assert made.answers() == {"a": "check failed", "b": "checked"}
+        assert len(looks) > 10
+        assert PATIENCE_S < made.questions.seconds < 4 * PATIENCE_S
+
+
+@pytest.mark.slow
+def test_O14_a_worker_that_drips_is_left(tmp_path: Path) -> None:
+    def drips(line: socket.socket, question: dict[str, Any]) -> None:
+        frames.send(line, {"id": -1})
+        line.sendall((1000).to_bytes(4, "big"))
+        while True:
+            line.sendall(b" ")
+            time.sleep(PATIENCE_S / 20)
+
+    with site(tmp_path, drips, honest) as made:
+        made.ask("a", "b")
+        assert made.answers() == {"a": "check failed", "b": "checked"}
+        assert made.questions.seconds < 4 * PATIENCE_S
 
 
 def test_a_file_that_is_gone_costs_no_worker(tmp_path: Path) -> None:
@@ -187,7 +294,16 @@ def test_O14_a_worker_puts_no_words_of_its_own_into_a_report(tmp_path: Path, wor
 
 
 @pytest.mark.parametrize(
-    "changes", [{"path": "another.csv"}, {"sha256": "1" * 64}, {"findings": None}, {"findings": [1]}]
+    "changes",
+    [
+        {"path": "another.csv"},
+        {"sha256": "1" * 64},
+        {"findings": None},
+        {"findings": [1]},
+        {"findings": [{"location": {"cells": [[math.inf, 0]]}, "related": []}]},
+        {"rows": "many"},
+        {"columns": [2]},
+    ],
 )
 def test_O14_a_report_on_another_file_is_none_on_this(tmp_path: Path, changes: dict[str, Any]) -> None:
     def lies(line: socket.socket, question: dict[str, Any]) -> None:
@@ -216,7 +332,7 @@ def test_O14_a_report_that_comes_too_early_counts_for_nobody(tmp_path: Path) -> 
 
 def test_O14_a_worker_that_sends_a_file_is_left(tmp_path: Path) -> None:
     def sends(line: socket.socket, question: dict[str, Any]) -> None:
-        fd = os.open("/dev/null", os.O_RDONLY)
+        fd = os.open(tmp_path / "a", os.O_RDONLY)
         try:
             frames.send(line, report(question), fd)
         finally:
@@ -226,6 +342,8 @@ def test_O14_a_worker_that_sends_a_file_is_left(tmp_path: Path) -> None:
         made.ask("a")
         assert made.answers() == {"a": "check failed"}
         assert made.broken == 1
+        made.close()
+        assert made.open_files() == []
 
 
 def test_long_answers_block_nobody(tmp_path: Path) -> None:
@@ -249,3 +367,23 @@ def test_what_is_asked_is_sent_before_an_answer_is_taken(tmp_path: Path) -> None
         assert not isinstance(answer, Unanswered)
         made.answers()
         assert made.asked == ["a", "b", "c"]
+        assert made.open_files() == []
+
+
+def test_what_is_dropped_comes_back_in_order_and_is_asked_no_more(tmp_path: Path) -> None:
+    with site(tmp_path, honest) as made:
+        made.ask("a", "b", "c")
+        made.questions.answer()
+        assert [request.path for request in made.questions.drop()] == ["b", "c"]
+        assert len(made.questions) == 0
+
+
+def test_the_time_of_an_answer_counts(tmp_path: Path) -> None:
+    def slow(line: socket.socket, question: dict[str, Any]) -> None:
+        time.sleep(0.2)
+        honest(line, question)
+
+    with site(tmp_path, slow) as made:
+        made.ask("a")
+        made.answers()
+        assert made.questions.seconds >= 0.2

@@ -2,6 +2,7 @@ import json
 import os
 import stat
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
@@ -60,14 +61,22 @@ def test_a_finished_run_is_immutable(site: Site) -> None:
 def test_when_a_run_is_recorded_all_of_it_is_on_the_disk(
     site: Site, monkeypatch: pytest.MonkeyPatch, early: str
 ) -> None:
-    synced: set[int] = set()
-    fsync = os.fsync
+    synced: dict[int, tuple[int, int]] = {}
+    before: dict[int, tuple[int, int]] = {}
+    fsync, rename = os.fsync, Path.rename
 
     def noted(fd: int) -> None:
         fsync(fd)
-        synced.add(os.fstat(fd).st_ino)
+        seen = os.fstat(fd)
+        synced[seen.st_ino] = (seen.st_size, seen.st_mtime_ns)
+
+    def renamed(path: Path, target: Path) -> Path:
+        if target.name == "metadata.json":
+            before.update(synced)
+        return rename(path, target)
 
     monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(Path, "rename", renamed)
     site.write({f"{folder}{number}.csv": TABLE for folder in ("", "in/side/") for number in range(4)})
     folder = site.folder()
     if early == "others":
@@ -77,10 +86,15 @@ def test_when_a_run_is_recorded_all_of_it_is_on_the_disk(
     collection = site.collect([("*.csv", MODERATE), ("in/side/*.csv", HIGH)], into=folder)
     if early == "these":
         folder.sync_files()
+    folder.log.write_text("said late\n")
     folder.finish(facts(), collection, site.check(collection, folder))
-    held = [folder.path, *folder.path.rglob("*")]
-    assert len(held) == 15
-    assert {path for path in held if path.stat().st_ino not in synced} == set()
+    held = [path for path in folder.path.rglob("*") if path.name != "metadata.json"]
+    assert len(held) == 13
+    for path in held:
+        assert before.get(path.stat().st_ino) == (path.stat().st_size, path.stat().st_mtime_ns), path
+    # The names in it, which the rename changes once more.
+    assert folder.path.stat().st_ino in before
+    assert synced[folder.path.stat().st_ino] == (folder.path.stat().st_size, folder.path.stat().st_mtime_ns)
 
 
 def test_an_unfinished_run_is_emptied(site: Site) -> None:

@@ -152,15 +152,20 @@ def as_data(report: FileReport) -> dict[str, Any]:
 
 
 def file_report_from(data: Mapping[str, Any]) -> FileReport:
-    """A file report from JSON that `asdict` made. Raises KeyError, TypeError, ValueError, AttributeError."""
+    """A file report from JSON that `asdict` made.
+
+    Raises KeyError, TypeError, ValueError, AttributeError, OverflowError.
+    """
     findings = []
     for one in data["findings"]:
         cells = tuple((int(row), int(column)) for row, column in one["location"]["cells"])
         location = Location(**{**one["location"], "cells": cells})
         finding = Finding(**{**one, "location": location, "related": tuple(one["related"])})
-        if finding.severity not in SEVERITIES:
-            raise ValueError("an unknown severity")
+        if finding.severity not in SEVERITIES or not isinstance(finding.rule, str):
+            raise ValueError("an unknown severity or rule")
         findings.append(finding)
+    if not all(isinstance(data[count], int | None) for count in ("rows", "columns")):
+        raise ValueError("a count that is no number")
     fields = {
         "rules_run": tuple(data["rules_run"]),
         "rules_skipped": tuple(data["rules_skipped"]),
