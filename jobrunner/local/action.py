@@ -190,8 +190,7 @@ class _Attempt:
         try:
             collector.begin()
             checker.begin()
-            with ThreadPoolExecutor(1) as beside:
-                coming = Coming()
+            with ThreadPoolExecutor(1) as beside, Coming() as coming:
                 report = beside.submit(
                     check_files,
                     coming,
@@ -199,11 +198,11 @@ class _Attempt:
                     log=self._folder.log,
                     log_name=f"metadata/{self._action.id}.log",
                     subject={"job": run.job_id},
+                    still_wanted=self._bench.check_wanted,
                 )
-                with coming:
-                    self._save_log(run)
-                    collection = self._collected(run, collector, coming)
-                    append_ours(self._folder.log, collection.notes)
+                self._save_log(run)
+                collection = self._collected(run, collector, coming)
+                append_ours(self._folder.log, collection.notes)
             return collection, report.result()
         finally:
             collector.stop()
@@ -220,6 +219,7 @@ class _Attempt:
                     inputs=self._inputs.keys(),
                     untouched=self._filled.untouched,
                     kept=coming.put,
+                    still_wanted=self._bench.check_wanted,
                 )
         except OutputsMissing as missing:
             raise _Failed("outputs_missing", "\n".join(missing.sentences()), 0) from missing

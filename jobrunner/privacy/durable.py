@@ -5,7 +5,6 @@ import secrets
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 TEMPORARY = ".jr-new-"
@@ -67,13 +66,10 @@ def write_new(path: Path, content: bytes, mode: int = 0o444) -> None:
 def link_new(source: str, path: str) -> None:
     """Make `path` a hard link to `source`, in place of what was there. Raises OSError (EXDEV)."""
     try:
-        there = os.lstat(path)
-    except FileNotFoundError:
-        with suppress(FileExistsError):
-            os.link(source, path, follow_symlinks=False)
-            return
-    else:
-        if os.path.samestat(os.lstat(source), there):
+        os.link(source, path, follow_symlinks=False)
+        return
+    except FileExistsError:
+        if os.path.samestat(os.lstat(source), os.lstat(path)):
             return  # rename would do nothing, and leave the temporary name
     temporary = temporary_beside(Path(path))
     os.link(source, temporary, follow_symlinks=False)

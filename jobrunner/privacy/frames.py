@@ -52,8 +52,8 @@ def receive(
     to stop. Raises BrokenConversation.
     """
     fds: list[int] = []
-    patience = _Patience(connection, still_wanted) if still_wanted is not None else None
     try:
+        patience = _Patience(connection, still_wanted) if still_wanted is not None else None
         head = _receive_head(connection, fds, patience)
         if head == b"":
             return None
@@ -81,6 +81,7 @@ class _Patience:
         now = time.monotonic()
         self._look_at = now + _LOOK_EVERY_S
         self._over = None if timeout is None else now + timeout
+        self._is_late = False
         self._poll = select.poll()
         self._poll.register(connection, select.POLLIN)
 
@@ -96,7 +97,10 @@ class _Patience:
             self._still_wanted()
             self._look_at = now + _LOOK_EVERY_S
             if self._over is not None and now > self._over:
-                raise BrokenConversation("the other process is silent")
+                # What is there at the first look may be whole: then it was we who were late.
+                if self._is_late or not ready:
+                    raise BrokenConversation("the other process is silent")
+                self._is_late = True
 
 
 def _receive_head(connection: socket.socket, fds: list[int], patience: _Patience | None) -> bytes:

@@ -27,6 +27,9 @@ CHECK_FAILED: Final = "check failed"
 TIME_LIMIT: Final = "time limit"
 _WORDS: Final = (TIME_LIMIT, CHECK_FAILED)
 
+# How long an answer that was given before a line broke may take to be read.
+_LAST_WORDS_S: Final = 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -92,7 +95,8 @@ class Questions:
     def answer(self) -> tuple[Request, FileReport | Unanswered]:
         """Wait for the answer to the oldest request that has none."""
         with self._timed():
-            if self._deaf is not None and self._open[0].line is None:
+            first = self._open[0]
+            if self._deaf is not None and first.line is None and not first.failed:
                 self._replace()
             self._send_open()
             asked = self._open[0]
@@ -126,7 +130,7 @@ class Questions:
         request = asked.request
         try:
             line = self._worker()
-        except NotConfined:
+        except (NotConfined, OSError):
             asked.failed = True
             self._broken()
             return False
@@ -141,14 +145,18 @@ class Questions:
             "sha256": request.sha256,
             "is_log": request.is_log,
         }
+        patience = line.gettimeout()
+        # All that may be asked ahead fits by far: where it does not, nobody reads.
+        line.settimeout(0.0)
         try:
             frames.send(line, question, fd)
         except frames.BrokenConversation:
-            line.settimeout(0.0)
+            line.settimeout(_LAST_WORDS_S)
             self._deaf = line
             return False
         finally:
             os.close(fd)
+        line.settimeout(patience)
         asked.line = line
         return True
 
@@ -168,7 +176,7 @@ class Questions:
             asked.line = None
 
     def _receive(self, asked: _Asked, line: socket.socket) -> FileReport | Unanswered:
-        over = time.monotonic() + (line.gettimeout() or 0.0)
+        over = time.monotonic() + (line.gettimeout() or _LAST_WORDS_S)
         while True:
             received = frames.receive(line, self._still_wanted)
             if received is None:
@@ -186,12 +194,15 @@ class Questions:
                 raise frames.BrokenConversation("the worker answers everything else")
 
 
-def _trusted(request: Request, answer: Mapping[str, object]) -> FileReport:
+def _trusted(request: Request, answer: Mapping[str, object]) -> FileReport | Unanswered:
     """The report as sent, if it is a report on this very file."""
     try:
         report = file_report_from(answer["report"])  # type: ignore[arg-type]
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise frames.BrokenConversation("the worker sent no report") from error
+    if request.is_log and report.path == request.path and report.sha256 != request.sha256:
+        # It grew since it was asked about, and will be asked about again.
+        return Unanswered(CHECK_FAILED)
     if (report.path, report.sha256) != (request.path, request.sha256):
         raise frames.BrokenConversation("the worker sent a report on another file")
     return report

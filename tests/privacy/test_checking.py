@@ -159,12 +159,12 @@ def test_O14_a_check_does_not_wait_for_the_next_file(site: Site) -> None:
     site.write({"a.csv": f"{header}\n{rows}", "b.csv": TABLE, "c.csv": TABLE})
     folder = site.folder()
     files = site.collect([("*.csv", MODERATE)], into=folder).files
-    checker = Checker(LAUNCHER, CHECK_UID, CHECK_UID, limits=CheckLimits(wall_seconds=1))
+    checker = Checker(LAUNCHER, CHECK_UID, CHECK_UID, limits=CheckLimits(wall_seconds=2))
     with ThreadPoolExecutor(1) as beside, Coming() as coming:
         checked = beside.submit(check_files, coming, checker=checker, log=folder.log)
         coming.put(files[0])
         coming.put(files[1])
-        time.sleep(2.5)
+        time.sleep(4)
         coming.put(files[2])
     report = checked.result()
     assert report.complete
@@ -174,7 +174,7 @@ def test_O14_a_check_does_not_wait_for_the_next_file(site: Site) -> None:
 
 @pytest.mark.slow
 def test_P21_when_collecting_fails_no_check_is_finished(site: Site) -> None:
-    site.write({f"{number}.txt": "1\n" * 4_000_000 for number in range(4)})
+    site.write({f"{number}.txt": "1\n" * 4_000_000 for number in range(12)})
     folder = site.folder()
     files = site.collect([("*.txt", MODERATE)], into=folder).files
     checker = Checker(LAUNCHER, CHECK_UID, CHECK_UID)
@@ -188,7 +188,7 @@ def test_P21_when_collecting_fails_no_check_is_finished(site: Site) -> None:
         failed = time.monotonic()
         coming.__exit__(RuntimeError, RuntimeError("refused"), None)
         assert isinstance(checked.exception(), GivenUp)
-        assert time.monotonic() - failed < 1.5
+        assert time.monotonic() - failed < 3
     assert checker.worker is None
     checker.stop()
 

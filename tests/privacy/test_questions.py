@@ -1,5 +1,6 @@
 """Asking ahead: a worker at the other end of a real socket that dies, lies or says a lot."""
 
+import errno
 import math
 import os
 import socket
@@ -7,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,7 @@ class Site:
         self.started = 0
         self.broken = 0
         self.wanted: Callable[[], object] = lambda: None
+        self.patience_s = PATIENCE_S
         self._answers = list(answers)
         self._line: socket.socket | None = None
         self._workers: list[threading.Thread] = []
@@ -79,7 +82,8 @@ class Site:
             if not self._answers:
                 raise NotConfined("no more workers")
             self._line, theirs = socket.socketpair()
-            self._line.settimeout(PATIENCE_S)
+            self._line.settimeout(self.patience_s)
+            self._line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 128 * 1024)
             answer = self._answers.pop(0)
             worker = threading.Thread(target=self._serve, args=(theirs, answer), daemon=True)
             worker.start()
@@ -216,6 +220,7 @@ def test_O14_a_worker_that_reads_nothing_and_answers_all_is_left(tmp_path: Path)
 
     found: dict[str, str] = {}
     with site(tmp_path, floods, honest) as made:
+        made.patience_s = 20
         for number in range(1000):
             made.ask(f"{number:04}.csv")
             if len(made.questions) == ASKED_AHEAD:
@@ -223,7 +228,8 @@ def test_O14_a_worker_that_reads_nothing_and_answers_all_is_left(tmp_path: Path)
                 found[request.path] = "checked" if isinstance(answer, FileReport) else answer.why
         found |= made.answers()
         assert made.broken == 1
-        assert made.questions.seconds < 4 * PATIENCE_S
+        # Nobody waits, deaf to a cancel, until it takes more.
+        assert made.questions.seconds < 10
     assert list(found) == [f"{number:04}.csv" for number in range(1000)]
     checked = [name for name, what in found.items() if what == "checked"]
     # No worker skips one: all after the last that the first one cost.
@@ -259,6 +265,31 @@ def test_O14_a_worker_that_drips_is_left(tmp_path: Path) -> None:
         made.ask("a", "b")
         assert made.answers() == {"a": "check failed", "b": "checked"}
         assert made.questions.seconds < 4 * PATIENCE_S
+
+
+def test_O14_no_room_for_a_worker_costs_the_file_and_not_the_job(tmp_path: Path) -> None:
+    broken = []
+
+    def no_room() -> socket.socket:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    with site(tmp_path) as made:
+        questions = Questions(no_room, lambda: broken.append(1), lambda: None)
+        questions.ask(made.request("a"))
+        _request, answer = questions.answer()
+    assert answer == Unanswered("check failed")
+    assert broken == [1]
+
+
+def test_a_log_that_grew_since_it_was_asked_about_costs_no_worker(tmp_path: Path) -> None:
+    def grown(line: socket.socket, question: dict[str, Any]) -> None:
+        frames.send(line, report(question, **({"sha256": "1" * 64} if question["is_log"] else {})))
+
+    with site(tmp_path, grown) as made:
+        made.questions.ask(replace(made.request("log"), is_log=True))
+        made.ask("a")
+        assert made.answers() == {"log": "check failed", "a": "checked"}
+        assert made.broken == 0
 
 
 def test_a_file_that_is_gone_costs_no_worker(tmp_path: Path) -> None:
