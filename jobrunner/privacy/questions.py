@@ -95,11 +95,10 @@ class Questions:
     def answer(self) -> tuple[Request, FileReport | Unanswered]:
         """Wait for the answer to the oldest request that has none."""
         with self._timed():
-            first = self._open[0]
-            if self._deaf is not None and first.line is None and not first.failed:
+            asked = self._open[0]
+            if self._deaf is not None and asked.line is None and not asked.failed:
                 self._replace()
             self._send_open()
-            asked = self._open[0]
             answer = self._answer(asked)
             self._open.popleft()
         return asked.request, answer
