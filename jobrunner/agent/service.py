@@ -338,6 +338,7 @@ def serve(policy_file: Path, accounts: Accounts = THIS_MACHINE) -> int:
     for folder in ("staging", "runs"):
         make_private(site.high / folder, "folders.high")
     spread(site.high / "runs")
+    # A run that is on the disk counts for nothing while the folder of all runs is not.
     sync_file(site.high.resolve())
     site.medium.mkdir(parents=True, exist_ok=True, mode=0o750)
     lock = os.open(site.state / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

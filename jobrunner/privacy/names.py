@@ -46,6 +46,7 @@ def _part_refused(part: str) -> str | None:
         return "its path has an empty part, `.` or `..`"
     if len(part.encode("utf-8")) > PART_BYTES:
         return f"a part of its path is longer than {PART_BYTES} bytes"
+    # Nearly all names are plain, and looking up each sign takes longer than all the rest.
     if not (part.isascii() and part.isprintable()):
         why = _sign_refused(part)
         if why is not None:

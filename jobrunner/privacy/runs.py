@@ -97,10 +97,11 @@ class RunFolder:
         if collection is None:
             self.empty_files()
         if report is not None:
-            # Synced with all else below: what has no metadata.json counts for nothing.
+            # Half of it would do no harm: what has no metadata.json counts for nothing.
             self.findings.unlink(missing_ok=True)
             self.findings.write_bytes(report.to_json())
             self.findings.chmod(0o444)
+            durable.sync_file(self.findings)
         checked = {one.path: one for one in report.files} if report else {}
         self.log.chmod(0o444)
         outputs = tuple(
@@ -121,8 +122,8 @@ class RunFolder:
         record = RunRecord(self.job_id, self.attempt, facts, log, outputs, self.path)
         if not self._files_are_safe:
             self.sync_files()
-        for path in (self.findings,) * (report is not None) + (self.log, self.path):
-            durable.sync_file(path)
+        durable.sync_file(self.log)
+        durable.sync_file(self.path)
         durable.write_new(self.path / _METADATA, records.dump(record))
         return record
 

@@ -401,7 +401,7 @@ def test_what_is_asked_is_sent_before_an_answer_is_taken(tmp_path: Path) -> None
         assert made.open_files() == []
 
 
-def test_what_is_dropped_comes_back_in_order_and_is_asked_no_more(tmp_path: Path) -> None:
+def test_what_is_dropped_comes_back_in_order(tmp_path: Path) -> None:
     with site(tmp_path, honest) as made:
         made.ask("a", "b", "c")
         made.questions.answer()
